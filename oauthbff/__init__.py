@@ -1,0 +1,60 @@
+"""A Backend for Frontend for Django: the browser holds a cookie, the server the tokens.
+
+The way in, room by room, from the pure to the doors:
+
+    errors          the tree of errors: whose fault it is, does the grant survive
+    conf            settings become one frozen, typed, validated object
+    cookies         reading one cookie by its exact bytes                       (pure)
+    devices         a User-Agent header in two words                            (pure)
+    origin          is this call made by our own page?                          (pure)
+    claims          judging ID tokens and token responses                       (pure)
+    forwarding      what may pass between browser and upstream                  (pure)
+    remembered      a document fetched once for all processes
+    vault           sealing and opening secrets; key ids
+    models          TokenGrant, Identity, GrantEvent, SpentToken
+    provider        the only room that talks to the provider
+    upstream        the only room that talks to upstreams
+    grants/         issue, current, fresh, end, tell: the only room that changes a grant
+    middleware      the cookie guard; `request.grant`; a fallen grant signs its session out
+    authentication  DRF: our header, our session, a 401 that is not a 403
+    door            what every fetched door has in common: problems, `no-store`, CSRF
+    login/          login/, callback/, logout/, logged-out/
+    session         session/ and sessions/
+    backchannel     backchannel-logout/
+    proxy           api/<upstream>/<path>
+    accesslog       keeps the authorization code out of access logs
+    admin, checks, signals, apps, urls
+
+Imports go one way, downwards in this list never. *Where can a token leave the
+process?* `provider` and `upstream`. *Who can decrypt?* `vault`. *Who changes a
+grant?* `grants`. *What can a stranger knock on?* `urls`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from .models import TokenGrant
+
+__version__ = "0.1.0"
+__all__ = ["access_token"]
+
+
+def access_token(of: HttpRequest | TokenGrant, *, resource: str | None = None) -> str:
+    """Return an access token with life left, for code of the site that calls an API itself.
+
+    `of` is a request whose session has a grant, or a `TokenGrant` (in a task or a
+    command). The same single refresh for all who ask, the same errors:
+    `errors.LoginRequired`, `errors.GrantEnded` (do not ask again) and
+    `errors.ProviderError` (the grant stands; try after `retry_after` seconds).
+    `RuntimeError` inside a transaction: a rolled-back refresh would lose a token.
+    Keep the result out of logs and answers, and ask again rather than store it.
+    """
+    from . import grants
+    from .models import TokenGrant
+
+    grant = of if isinstance(of, TokenGrant) else grants.current(of)
+    return grants.fresh(grant, resource=resource)

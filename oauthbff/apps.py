@@ -1,0 +1,49 @@
+"""The app: registers checks, and listens to Django's own endings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class OAuthBFFConfig(AppConfig):
+    name = "oauthbff"
+    verbose_name = _("OAuth sessions")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from django.contrib.auth import get_user_model
+        from django.contrib.auth.signals import user_logged_out
+        from django.core.checks import Tags, register
+        from django.db.models.signals import pre_delete
+
+        from . import accesslog, checks
+
+        accesslog.install()
+        register(checks.check_settings, Tags.security)
+        register(checks.check_site, Tags.security)
+        register(checks.check_deployment, Tags.security, deploy=True)
+        user_logged_out.connect(_on_logout, dispatch_uid="oauthbff.logout")
+        pre_delete.connect(
+            _before_delete, sender=get_user_model(), dispatch_uid="oauthbff.user_deleted"
+        )
+
+
+def _on_logout(request: Any, **_: Any) -> None:
+    """Django's logout (the admin's, say) ends the grant too. The session is still readable."""
+    from . import grants
+    from .models import EndReason, TokenGrant
+
+    handle = request.session.get(grants.HANDLE) if hasattr(request, "session") else None
+    if handle is not None:
+        grants.end(TokenGrant.objects.filter(pk=handle), reason=EndReason.LOGOUT)
+
+
+def _before_delete(instance: Any, **_: Any) -> None:
+    """A user who is deleted takes their grants along, at the provider too."""
+    from . import grants
+    from .models import EndReason, TokenGrant
+
+    grants.end(TokenGrant.objects.filter(user=instance), reason=EndReason.USER_DISABLED)

@@ -1,0 +1,61 @@
+"""DRF authentication by our session: for the site's own DRF views.
+
+    class Orders(APIView):
+        authentication_classes = [BFFAuthentication]
+        permission_classes = [IsAuthenticated]
+
+`request.user` is the grant's user and `request.auth` the `TokenGrant`. The rule
+against forged calls is that of our doors: the header `X-BFF: 1`, also on GET.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import status
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+
+from . import grants, origin
+from .conf import conf
+from .errors import BFFError, CSRFFailed, GrantEnded, LoginRequired
+from .models import TokenGrant
+
+
+class BFFAuthentication(BaseAuthentication):
+    """401 `grant_ended`, 403 `csrf_failed`; nobody, and so DRF's own 401, without a session."""
+
+    def authenticate(self, request: Request) -> tuple[Any, TokenGrant] | None:
+        http_request = request._request
+        try:
+            origin.check_fetch(
+                str(http_request.method),
+                http_request.headers.get,
+                name=conf().header,
+                base_url=conf().base_url,
+            )
+            grant = grants.current(http_request)
+        except CSRFFailed as exc:
+            raise _Refused(exc) from None
+        except GrantEnded as exc:
+            raise _Refused(exc) from None
+        except LoginRequired:
+            return None
+        grants.touch(grant, http_request.session.session_key)
+        return grant.user, grant
+
+    def authenticate_header(self, request: Request) -> str:
+        """Makes DRF answer 401, which the SPA tells from 403."""
+        return "Session"
+
+
+class _Refused(APIException):
+    """One of our errors in DRF's clothes."""
+
+    def __init__(self, error: BFFError) -> None:
+        super().__init__()
+        body: Any = {"title": error.title, "status": error.status, "code": error.code}
+        self.detail = {**body, **error.extra}
+        self.status_code = error.status
+        self.auth_header = "Session" if error.status == status.HTTP_401_UNAUTHORIZED else None

@@ -1,0 +1,56 @@
+"""backchannel-logout/: the provider says that somebody has signed out there.
+
+Not for browsers: no cookie, no CSRF token, no Fetch Metadata. The answer is 200
+or 400 and nothing else, whatever comes. OIDC Back-Channel Logout 1.0 §2.5 to §2.8.
+"""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import parse_qs
+
+from django.db import DatabaseError, transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.csrf import csrf_exempt
+from django.views.generic import View
+
+from . import grants, provider
+from .door import harden
+from .errors import BFFError, TokenRejected
+
+log = logging.getLogger("oauthbff.security")
+
+MAX_BODY_BYTES = 256 * 1024
+FORM = "application/x-www-form-urlencoded"
+
+
+@method_decorator(csrf_exempt, name="dispatch")
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
+class BackchannelLogoutDoor(View):
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        try:
+            ended = grants.leave(provider.judge_logout_token(logout_token(request)))
+        except (BFFError, DatabaseError) as exc:
+            log.warning("logout_token_refused: %s, from %s", exc, request.META.get("REMOTE_ADDR"))
+            said = exc.reason if isinstance(exc, TokenRejected) else "try_again"
+            body = {"error": "invalid_request", "error_description": said}
+            return harden(JsonResponse(body, status=400))
+        log.info("backchannel_logout: %s grants ended", ended)
+        return harden(HttpResponse(status=200))
+
+
+def logout_token(request: HttpRequest) -> str:
+    """Return the one `logout_token` of a form post. Raises `TokenRejected`."""
+    if request.method != "POST" or request.content_type != FORM:
+        raise TokenRejected("not_a_form_post")
+    body = request.read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        raise TokenRejected("too_long")
+    try:
+        tokens = parse_qs(body.decode("ascii"), max_num_fields=50).get("logout_token", [])
+    except ValueError:
+        raise TokenRejected("malformed") from None
+    if len(tokens) != 1:
+        raise TokenRejected("malformed", "exactly one logout_token is wanted")
+    return tokens[0]

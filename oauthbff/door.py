@@ -1,0 +1,143 @@
+"""What every fetched door has in common: who may knock, and how a refusal reads.
+
+A `Door` is a DRF view without DRF's opinions on bodies, formats and OPTIONS.
+It asks `origin` first, then looks at the session. Every error of ours is
+`application/problem+json` with a stable `code`, also in `X-BFF-Error`, and
+never a redirect. RFC 9457.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.decorators import method_decorator
+from rest_framework import exceptions
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from . import origin
+from .conf import conf
+from .errors import BFFError, CSRFFailed, MethodRefused
+
+log = logging.getLogger("oauthbff.security")
+
+
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> HttpResponse:
+    """A refusal that a program can read."""
+    body = {"type": "about:blank", "title": title, "status": status, "code": code, **(extra or {})}
+    response = HttpResponse(
+        json.dumps(body), status=status, content_type="application/problem+json"
+    )
+    for name, value in (headers or {}).items():
+        response[name] = value
+    response["X-BFF-Error"] = code
+    return harden(response)
+
+
+def problem_of(error: BFFError) -> HttpResponse:
+    return problem(error.status, error.code, error.title, extra=error.extra, headers=error.headers)
+
+
+def answer(body: Any, status: int = 200) -> HttpResponse:
+    """A JSON answer of ours."""
+    return harden(JsonResponse(body, status=status, safe=False))
+
+
+def harden(response: HttpResponse) -> HttpResponse:
+    """Nothing that a door says may be stored, sniffed or framed."""
+    response["Cache-Control"] = "no-store"
+    response["X-Content-Type-Options"] = "nosniff"
+    response.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    response.setdefault("Referrer-Policy", "no-referrer")
+    return response
+
+
+class AsAsked(BaseContentNegotiation):
+    """What an answer looks like is the door's business, not the Accept header's."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return None
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
+class Door(APIView):
+    """Base class of the doors that the SPA fetches.
+
+    Outside ATOMIC_REQUESTS: what a door has ended or refreshed stays so, whatever it answers.
+    """
+
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
+    parser_classes = ()
+    renderer_classes = (JSONRenderer,)
+    content_negotiation_class = AsAsked
+    #: `Sec-Fetch-Dest` values for which the browser's word is enough; see `origin`.
+    embed: tuple[str, ...] = ()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        self.format_kwarg = None
+        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(
+            request
+        )
+        self.check_fetch(request)
+
+    def check_fetch(self, request: Request) -> None:
+        origin.check_fetch(
+            str(request.method),
+            request.headers.get,
+            name=conf().header,
+            base_url=conf().base_url,
+            embed=self.embed,
+        )
+
+    def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        raise MethodRefused(str(request.method), tuple(self.allowed_methods))
+
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """No preflight is ever granted; DRF's self-description is not ours to give."""
+        return self.http_method_not_allowed(request)
+
+    @property
+    def allowed_methods(self) -> list[str]:
+        return [name for name in super().allowed_methods if name != "OPTIONS"]
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        return {}
+
+    def handle_exception(self, exc: Exception) -> Any:
+        if isinstance(exc, CSRFFailed):
+            log.warning("csrf_failed: %s, %s", exc, where(self.request))
+        if isinstance(exc, BFFError):
+            return problem_of(exc)
+        if isinstance(exc, exceptions.Throttled):
+            wait = getattr(exc, "wait", None)
+            headers = {} if wait is None else {"Retry-After": f"{int(wait) + 1}"}
+            return problem(429, "throttled", "Too many calls.", headers=headers)
+        if isinstance(exc, exceptions.PermissionDenied | exceptions.NotAuthenticated):
+            return problem(403, "not_allowed", "You may not do this.")
+        raise exc
+
+
+def where(request: Request | HttpRequest) -> str:
+    """The method, path and address of a request, fit for one log line."""
+    path = request.path.encode("unicode_escape").decode()[:200]
+    return f"{request.method} {path} from {request.META.get('REMOTE_ADDR')}"

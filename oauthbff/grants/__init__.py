@@ -1,0 +1,47 @@
+"""Grants: what the provider gave us for one sign-in. The only room that changes one.
+
+Every write is one conditional UPDATE on the row (its `version`, its lease, its
+not being ended) and no lock is ever held while the provider is asked: it works
+the same on SQLite and on three hosts with PostgreSQL. It does not know HTTP
+requests, except to find a session's pointer in `current`.
+
+    issue    a sign-in succeeded: store its tokens
+    current  the standing grant of this request's session
+    fresh    an access token with life left, refreshed once whoever asks
+    end      make grants unusable here, then tell the provider
+    leave    the provider says that somebody has signed out there
+    tell     work off a revocation the provider has not confirmed
+    sweep    all that time and crashes leave to do
+"""
+
+from __future__ import annotations
+
+from .ending import end
+from .issuing import issue
+from .leaving import judge_logged_out, leave
+from .opening import id_token_hint, shown_claims
+from .refreshing import fresh, give_back
+from .rows import spend
+from .standing import HANDLE, current, expires_in, forget_current, idle_expires_in, touch
+from .sweeping import sweep
+from .telling import tell
+
+__all__ = [
+    "HANDLE",
+    "current",
+    "end",
+    "expires_in",
+    "forget_current",
+    "fresh",
+    "give_back",
+    "id_token_hint",
+    "idle_expires_in",
+    "issue",
+    "judge_logged_out",
+    "leave",
+    "shown_claims",
+    "spend",
+    "sweep",
+    "tell",
+    "touch",
+]

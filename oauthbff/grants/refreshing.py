@@ -1,0 +1,377 @@
+"""An access token with life left, refreshed once whoever asks.
+
+A lease on the row, taken by compare-and-swap and committed; then the provider,
+with no transaction, lock or connection held; then a conditional update. Zero rows
+updated means that the grant ended or changed meanwhile: what was received is
+revoked, never stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import secrets
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from oauthbff import provider, signals
+from oauthbff.claims import TokenResponse
+from oauthbff.conf import conf
+from oauthbff.dbtime import database_now
+from oauthbff.errors import (
+    BFFError,
+    GrantEnded,
+    GrantRefused,
+    LoginRequired,
+    ProviderError,
+    ProviderNonsense,
+    ProviderRefused,
+    ProviderUnreachable,
+    TokenRejected,
+)
+from oauthbff.models import EndReason, TokenGrant
+from oauthbff.vault import Envelope
+
+from .ending import end
+from .opening import open_envelope
+from .rows import Kind, expiry, let_go_of_the_database, record
+
+log = logging.getLogger("oauthbff.grants")
+
+POLL_SECONDS = 0.1
+
+
+def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None = None) -> str:
+    """Return an access token with life left, for the grant's own audience or for `resource`.
+
+    However many requests arrive together, on however many hosts, the provider
+    is asked once. While the token at hand is valid nobody waits; otherwise the
+    others wait for the row and take what the first one brought. `refused` is a
+    token that an API would not take: it counts as expired. Call it outside any
+    transaction: a rolled-back refresh loses a rotated token.
+
+    Raises `GrantEnded`: the provider said no, or the grant ended meanwhile.
+           `ProviderError`: nobody answered and the token is expired; the grant stands.
+
+    RFC 6749 §6; RFC 9700 §4.14; RFC 8707 §2.2.
+    """
+    give_up = time.monotonic() + conf().lease_seconds + 1
+    while True:
+        envelope = open_envelope(grant)
+        held = _held(grant, envelope, resource)
+        now = timezone.now()
+        usable = held.usable(now, refused)
+        if usable and not held.is_due(now):
+            return held.token
+        if envelope.refresh_token is None:
+            return _last_of(grant, held, now)
+        if grant.refresh_not_before is not None and now < grant.refresh_not_before:
+            if usable:
+                return held.token
+            raise ProviderUnreachable(
+                "a refresh failed a moment ago",
+                retry_after=math.ceil((grant.refresh_not_before - now).total_seconds()),
+            )
+        owner = _take_lease(grant)
+        if owner is not None:
+            try:
+                return _refresh(grant, envelope, owner, resource)
+            except _Overtaken:
+                grant = _reread(grant)
+                continue
+            except ProviderError as exc:
+                if usable:
+                    log.warning("grant %s: refresh failed, the old token serves: %s", grant.pk, exc)
+                    return held.token
+                raise
+        if usable:
+            return held.token
+        if time.monotonic() > give_up:
+            raise ProviderUnreachable("another process did not finish its refresh")
+        grant = _wait(grant, give_up)
+
+
+def _last_of(grant: TokenGrant, held: _Held, now: datetime) -> str:
+    """Without a refresh token: what is at hand as long as it lives, then the grant is over."""
+    if held.usable(now, None):
+        return held.token
+    if grant.access_expires_at is not None and now >= grant.access_expires_at:
+        end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.ABSOLUTE)
+        raise GrantEnded(EndReason.ABSOLUTE)
+    raise ProviderRefused("no_refresh_token")
+
+
+class _Overtaken(Exception):
+    """The row changed while we asked: look again."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """An access token at hand and how long it lives."""
+
+    token: str = field(repr=False)
+    issued_at: datetime | None
+    expires_at: datetime | None
+
+    def usable(self, now: datetime, refused: str | None) -> bool:
+        expired = self.expires_at is not None and now >= self.expires_at
+        return bool(self.token) and self.token != refused and not expired
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether to refresh ahead of the end, never for more than a quarter of the life."""
+        if self.expires_at is None or self.issued_at is None:
+            return False
+        lead = min(timedelta(seconds=conf().refresh_leeway), (self.expires_at - self.issued_at) / 4)
+        return now >= self.expires_at - lead
+
+
+def _held(grant: TokenGrant, envelope: Envelope, resource: str | None) -> _Held:
+    if resource is None:
+        return _Held(envelope.access_token, grant.refreshed_at, grant.access_expires_at)
+    kept = envelope.resources.get(resource, {})
+    return _Held(
+        kept.get("access_token", ""),
+        _moment(kept.get("issued_at")),
+        _moment(kept.get("expires_at")),
+    )
+
+
+def _take_lease(grant: TokenGrant) -> str | None:
+    """Become the one who refreshes this very version, or None. Committed at once.
+
+    Raises `RuntimeError` inside a transaction: what we are about to receive must
+    not hang on somebody else's rollback.
+    """
+    owner = secrets.token_hex(16)
+    with transaction.atomic(durable=True):
+        taken = (
+            TokenGrant.objects.filter(pk=grant.pk, version=grant.version, ended_at=None)
+            .filter(lease_is_free())
+            .update(lease_owner=owner, lease_until=database_now(plus_seconds=conf().lease_seconds))
+        )
+    return owner if taken else None
+
+
+def lease_is_free() -> Q:
+    return Q(lease_until=None) | Q(lease_until__lt=database_now())
+
+
+def _refresh(grant: TokenGrant, envelope: Envelope, owner: str, resource: str | None) -> str:
+    """Ask the provider under our lease and store what it says. Returns the access token."""
+    assert envelope.refresh_token is not None  # noqa: S101 - the caller has looked
+    let_go_of_the_database()
+    try:
+        tokens = _ask_for_tokens(grant, owner, envelope.refresh_token, resource)
+        tokens = _judge_identity(grant, owner, tokens)
+    except GrantRefused:
+        if _ours(grant, owner).exists():
+            end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.INVALID_GRANT)
+            raise GrantEnded(EndReason.INVALID_GRANT) from None
+        raise _Overtaken from None
+    except ProviderError as exc:
+        _note_failure(grant, owner, exc, resource)
+        raise
+    except Exception as exc:
+        if isinstance(exc, BFFError | _Overtaken):
+            raise
+        log.exception("grant %s: refresh broke", grant.pk)
+        nonsense = ProviderNonsense(f"refresh broke: {type(exc).__name__}")
+        _note_failure(grant, owner, nonsense, resource)
+        raise nonsense from None
+    if _store(grant, envelope, owner, tokens, resource):
+        return tokens.access_token
+    if not TokenGrant.objects.filter(pk=grant.pk, ended_at=None).exists():
+        log.warning("grant %s: ended while it was refreshed", grant.pk)
+        give_back(tokens)
+    raise _Overtaken
+
+
+def _renew_lease(grant: TokenGrant, owner: str) -> None:
+    """Hold the lease for another step. Raises `_Overtaken` when it is not ours any more."""
+    until = database_now(plus_seconds=conf().lease_seconds)
+    if not _ours(grant, owner).update(lease_until=until):
+        raise _Overtaken
+    let_go_of_the_database()
+
+
+def _ask_for_tokens(
+    grant: TokenGrant, owner: str, refresh_token: str, resource: str | None
+) -> TokenResponse:
+    """Ask once; once more if the answer was lost, since the token may have been rotated."""
+    try:
+        return provider.refresh(refresh_token, resource=resource)
+    except ProviderUnreachable as lost:
+        if not lost.sent:
+            raise
+        log.warning("grant %s: the answer to a refresh was lost; asking once more", grant.pk)
+        _renew_lease(grant, owner)
+        return provider.refresh(refresh_token, resource=resource)
+
+
+def _judge_identity(grant: TokenGrant, owner: str, tokens: TokenResponse) -> TokenResponse:
+    """A refreshed ID token must be of the same person, or everything ends here.
+
+    One that cannot be verified just now, because the keys are not to be had, is left
+    out: the tokens came over our own connection to the provider and the old ones are
+    spent, so to lose them would sign the user out. Raises `GrantEnded`, `_Overtaken`.
+    """
+    if tokens.id_token is None:
+        return tokens
+    _renew_lease(grant, owner)
+    try:
+        provider.judge_refreshed_id_token(tokens.id_token, subject=grant.subject)
+        return tokens
+    except TokenRejected as exc:
+        if exc.reason != "unknown_key":
+            log.warning("grant %s: the refreshed ID token was refused: %s", grant.pk, exc)
+            give_back(tokens)
+            note = f"refreshed ID token: {exc.reason}"
+            end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.INVALID_GRANT, note=note)
+            raise GrantEnded(EndReason.INVALID_GRANT) from None
+    except ProviderError:
+        pass
+    log.warning("grant %s: a refreshed ID token could not be verified", grant.pk)
+    return dataclasses.replace(tokens, id_token=None)
+
+
+def _store(
+    grant: TokenGrant,
+    envelope: Envelope,
+    owner: str,
+    tokens: TokenResponse,
+    resource: str | None,
+) -> bool:
+    """Write the new tokens if the row is still ours. A short database outage is sat out."""
+    now = timezone.now()
+    expires_at = expiry(tokens, now)
+    changes: dict[str, Any] = {
+        "refresh_token": tokens.refresh_token or envelope.refresh_token,
+        "id_token": tokens.id_token or envelope.id_token,
+    }
+    columns: dict[str, Any] = {}
+    if resource is None:
+        changes["access_token"] = tokens.access_token
+        columns = {"access_expires_at": expires_at, "refreshed_at": now}
+        if tokens.scopes is not None:
+            columns["scopes"] = " ".join(tokens.scopes)
+    else:
+        changes["resources"] = {
+            **envelope.resources,
+            resource: {
+                "access_token": tokens.access_token,
+                "issued_at": now.timestamp(),
+                "expires_at": expires_at.timestamp() if expires_at else None,
+            },
+        }
+    sealed = dataclasses.replace(envelope, **changes).seal(grant.place)
+    patience = time.monotonic() + conf().provider_timeout
+    while True:
+        try:
+            with transaction.atomic():
+                stored = _ours(grant, owner).update(
+                    envelope=sealed,
+                    version=F("version") + 1,
+                    lease_owner="",
+                    lease_until=None,
+                    refresh_not_before=None,
+                    refresh_failures=0,
+                    **columns,
+                )
+                if stored:
+                    record(grant.pk, Kind.REFRESHED, note=resource or "")
+                    transaction.on_commit(
+                        partial(
+                            signals.grant_refreshed.send_robust,
+                            sender=TokenGrant,
+                            grant_id=grant.pk,
+                        )
+                    )
+            # A commit whose answer was lost looks like somebody else's write.
+            return bool(stored) or (
+                TokenGrant.objects.filter(pk=grant.pk, envelope=sealed, ended_at=None).exists()
+            )
+        except (DatabaseError, InterfaceError):
+            if time.monotonic() > patience or connection.in_atomic_block:
+                raise
+            connection.close()
+            time.sleep(0.2)
+
+
+def _note_failure(grant: TokenGrant, owner: str, exc: ProviderError, resource: str | None) -> None:
+    """Release the lease and share the bad news: nobody asks again for a while.
+
+    A resource that the provider does not grant is that route's trouble alone.
+    """
+    if resource is not None and isinstance(exc, ProviderRefused):
+        _ours(grant, owner).update(lease_owner="", lease_until=None)
+        return
+    pause = max(exc.retry_after, min(2 ** min(grant.refresh_failures, 5), 30))
+    with transaction.atomic():
+        released = _ours(grant, owner).update(
+            lease_owner="",
+            lease_until=None,
+            refresh_failures=F("refresh_failures") + 1,
+            refresh_not_before=timezone.now() + timedelta(seconds=pause),
+        )
+        if released:
+            record(grant.pk, Kind.REFRESH_FAILED, note=str(exc))
+    log.warning("grant %s: refresh failed, next try in %s s: %s", grant.pk, pause, exc)
+
+
+def give_back(tokens: TokenResponse) -> None:
+    """Revoke tokens that were received and cannot be kept."""
+    for token, hint in (
+        (tokens.refresh_token, "refresh_token"),
+        (tokens.access_token, "access_token"),
+    ):
+        if token is None:
+            continue
+        try:
+            provider.revoke(token, hint)
+        except ProviderError as exc:
+            log.warning("a token that was not kept could not be revoked: %s", exc)
+
+
+def _ours(grant: TokenGrant, owner: str) -> QuerySet[TokenGrant]:
+    return TokenGrant.objects.filter(
+        pk=grant.pk, version=grant.version, lease_owner=owner, ended_at=None
+    )
+
+
+def _wait(grant: TokenGrant, give_up: float) -> TokenGrant:
+    """Poll until the row changes or its lease is free, then return it anew."""
+    while time.monotonic() < give_up:
+        time.sleep(POLL_SECONDS)
+        unchanged = TokenGrant.objects.filter(
+            pk=grant.pk,
+            version=grant.version,
+            ended_at=None,
+            refresh_not_before=grant.refresh_not_before,
+            lease_until__gte=database_now(),
+        )
+        if not unchanged.exists():
+            break
+    return _reread(grant)
+
+
+def _reread(grant: TokenGrant) -> TokenGrant:
+    found = TokenGrant.objects.select_related("user").filter(pk=grant.pk).first()
+    if found is None:
+        raise LoginRequired("the grant is gone")
+    if found.ended_at is not None:
+        raise GrantEnded(found.end_reason)
+    return found
+
+
+def _moment(timestamp: float | None) -> datetime | None:
+    return (
+        None if timestamp is None else datetime.fromtimestamp(timestamp, tz=timezone.now().tzinfo)
+    )

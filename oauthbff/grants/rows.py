@@ -1,0 +1,56 @@
+"""What the other rooms of `grants` share: small steps on rows."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from oauthbff.claims import TokenResponse
+from oauthbff.conf import conf
+from oauthbff.models import GrantEvent, SpentToken
+
+Kind = GrantEvent.Kind
+
+
+def digest(session_key: str) -> str:
+    return hashlib.sha256(session_key.encode()).hexdigest()
+
+
+def spend(kind: str, value: str, *, seconds: float) -> bool:
+    """Spend a value once for all processes. False: it was spent before."""
+    try:
+        with transaction.atomic():
+            SpentToken.objects.create(
+                kind=kind,
+                issuer=conf().issuer,
+                digest=hashlib.sha256(value.encode()).hexdigest(),
+                expires_at=timezone.now() + timedelta(seconds=seconds),
+            )
+    except IntegrityError:
+        return False
+    return True
+
+
+def record(pk: uuid.UUID, kind: str, *, by_id: Any = None, note: str = "") -> None:
+    GrantEvent.objects.create(
+        grant_id=pk, at=timezone.now(), kind=kind, by_id=by_id, note=note[:255]
+    )
+
+
+def expiry(tokens: TokenResponse, now: datetime) -> datetime | None:
+    return None if tokens.expires_in is None else now + timedelta(seconds=tokens.expires_in)
+
+
+def seconds_until(moment: datetime) -> int:
+    return max(0, int((moment - timezone.now()).total_seconds()))
+
+
+def let_go_of_the_database() -> None:
+    """Hold no connection while the provider is asked."""
+    if not connection.in_atomic_block:
+        connection.close()

@@ -1,0 +1,167 @@
+"""The standing grant of a request's session, if there is one.
+
+The session points, the row is the truth, and it is proved on each request: a
+session that cannot prove itself is signed out on its next step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.db.models import F
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+from oauthbff.conf import conf
+from oauthbff.errors import GrantEnded, LoginRequired
+from oauthbff.models import EndReason, TokenGrant
+
+from .ending import end
+from .opening import open_envelope
+from .refreshing import lease_is_free
+from .rows import digest, seconds_until
+
+#: The key under which the Django session holds the handle.
+HANDLE = "_oauthbff_grant"
+
+
+def current(request: HttpRequest) -> TokenGrant:
+    """Return the standing grant of this request's session, with its user.
+
+    One query, remembered for the request. Raises `LoginRequired` when the
+    session points at none, `GrantEnded` when it pointed at one that has ended;
+    the session is then signed out, so that the site's other views see nobody.
+    """
+    memory: TokenGrant | LoginRequired | None = getattr(request, "_oauthbff_current", None)
+    if memory is None:
+        try:
+            memory = _find(request)
+        except LoginRequired as exc:
+            memory = exc.with_traceback(None)
+        request._oauthbff_current = memory  # type: ignore[attr-defined]
+    if isinstance(memory, LoginRequired):
+        raise memory
+    return memory
+
+
+def forget_current(request: HttpRequest) -> None:
+    """Make `current` look again: the session was changed."""
+    request.__dict__.pop("_oauthbff_current", None)
+
+
+def touch(grant: TokenGrant, session_key: str | None) -> None:
+    """Count this request as activity. Writes at most once a minute."""
+    if session_key is not None and digest(session_key) != grant.session_digest:
+        _follow_session(grant, session_key)
+    now = timezone.now()
+    before = now - timedelta(seconds=conf().touch_seconds)
+    if grant.last_used_at < before:
+        TokenGrant.objects.filter(pk=grant.pk, last_used_at__lt=before, ended_at=None).update(
+            last_used_at=now
+        )
+        grant.last_used_at = now
+
+
+def idle_expires_in(grant: TokenGrant) -> int:
+    """Whole seconds until the grant ends if nobody uses it."""
+    return seconds_until(grant.last_used_at + timedelta(seconds=conf().idle_timeout))
+
+
+def expires_in(grant: TokenGrant) -> int:
+    """Whole seconds until the grant ends whatever happens."""
+    return seconds_until(grant.expires_at)
+
+
+def _find(request: HttpRequest) -> TokenGrant:
+    presented = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    handle = request.session.get(HANDLE)
+    if handle is None:
+        reason = _fallen(presented) if presented and not request.session.session_key else None
+        if reason is None:
+            raise LoginRequired("the session points at no grant")
+        _keep_cookie(request)
+        raise GrantEnded(reason)
+    grant = TokenGrant.objects.select_related("user").filter(pk=str(handle)).first()
+    if grant is None:
+        request.session.flush()
+        raise LoginRequired("the grant is gone")
+    try:
+        _judge_standing(grant)
+        _judge_session(grant, request)
+    except GrantEnded:
+        request.session.flush()
+        _keep_cookie(request)
+        raise
+    return grant
+
+
+def _judge_session(grant: TokenGrant, request: HttpRequest) -> None:
+    """The session must still be of the grant's user, under the user's present password.
+
+    What `django.contrib.auth.get_user` checks, without loading the user again.
+    """
+    user = grant.user
+    assert user is not None  # noqa: S101 - `_judge_standing` has looked
+    shown = request.session.get(HASH_SESSION_KEY, "")
+    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    if request.session.get(SESSION_KEY) != user._meta.pk.value_to_string(user) or not any(
+        constant_time_compare(shown, known) for known in hashes
+    ):
+        end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.LOGOUT)
+        raise GrantEnded(EndReason.LOGOUT)
+
+
+def _judge_standing(grant: TokenGrant) -> None:
+    """Raise `GrantEnded` if the grant has ended or must end now."""
+    now = timezone.now()
+    reason: str | None = None
+    if grant.ended_at is not None:
+        raise GrantEnded(grant.end_reason)
+    if grant.user is None or not grant.user.is_active:
+        reason = EndReason.USER_DISABLED
+    elif now >= grant.expires_at:
+        reason = EndReason.ABSOLUTE
+    elif now >= grant.last_used_at + timedelta(seconds=conf().idle_timeout):
+        reason = EndReason.IDLE
+    if reason is not None:
+        end(TokenGrant.objects.filter(pk=grant.pk), reason=reason)
+        raise GrantEnded(reason)
+
+
+def _fallen(session_key: str) -> str | None:
+    """Why the grant of a session that is gone has ended, if there was one."""
+    grant = (
+        TokenGrant.objects.select_related("user").filter(session_digest=digest(session_key)).first()
+    )
+    if grant is None:
+        return None
+    try:
+        _judge_standing(grant)
+    except GrantEnded as ended:
+        return ended.reason
+    return None
+
+
+def _keep_cookie(request: HttpRequest) -> None:
+    """Let the dead cookie stay in the browser: it is how the SPA learns why, until it signs in."""
+    request.COOKIES.pop(settings.SESSION_COOKIE_NAME, None)
+
+
+def _follow_session(grant: TokenGrant, session_key: str) -> None:
+    """Django changed the session key under us (a new password): remember the new one."""
+    try:
+        envelope = dataclasses.replace(open_envelope(grant), session_key=session_key)
+    except GrantEnded:
+        return
+    sealed, found = envelope.seal(grant.place), digest(session_key)
+    if (
+        TokenGrant.objects.filter(pk=grant.pk, version=grant.version, ended_at=None)
+        .filter(lease_is_free())
+        .update(envelope=sealed, session_digest=found, version=F("version") + 1)
+    ):
+        grant.envelope, grant.session_digest = sealed, found
+        grant.version += 1

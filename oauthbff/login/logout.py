@@ -1,0 +1,102 @@
+"""logout/ and logged-out/: end the grant here, then at the provider."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from django.contrib import auth
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.csrf import csrf_exempt
+from django.views.generic import View
+
+from oauthbff import grants, origin, provider
+from oauthbff.conf import conf
+from oauthbff.door import answer, problem_of, where
+from oauthbff.errors import CSRFFailed, LoginRequired, ProviderError
+from oauthbff.models import EndReason, TokenGrant
+
+from .pages import page, see_other
+
+log = logging.getLogger("oauthbff.login")
+security = logging.getLogger("oauthbff.security")
+
+
+@method_decorator(csrf_exempt, name="dispatch")
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
+class LogoutDoor(View):
+    """End the grant here and at the provider. A `fetch` gets JSON, a form a redirect."""
+
+    http_method_names = ("post",)
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        fetched = conf().header in request.headers
+        try:
+            check_origin(request, fetched=fetched)
+        except CSRFFailed as exc:
+            security.warning("csrf_failed: %s, %s", exc, where(request))
+            return problem_of(exc)
+        url = sign_out(request)
+        if fetched:
+            return answer({"logout_url": url})
+        return see_other(url or reverse("oauthbff:logged-out"))
+
+
+def check_origin(request: HttpRequest, *, fetched: bool) -> None:
+    """A fetch shows our header, a form Django's CSRF token. Raises `CSRFFailed`."""
+    if fetched:
+        origin.check_fetch(
+            str(request.method),
+            request.headers.get,
+            name=conf().header,
+            base_url=conf().base_url,
+        )
+        return
+    check = CsrfViewMiddleware(lambda _: HttpResponse())
+    check.process_request(request)
+    if check.process_view(request, lambda _: HttpResponse(), (), {}) is not None:
+        raise CSRFFailed("neither the header nor a CSRF token")
+
+
+def sign_out(request: HttpRequest) -> str | None:
+    """End the grant and the session; then see where the provider's own session ends."""
+    hint = None
+    try:
+        grant = grants.current(request)
+        hint = grants.id_token_hint(grant)
+    except LoginRequired:
+        signed_in = False
+    else:
+        signed_in = True
+        grants.end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.LOGOUT, by=grant.user)
+    auth.logout(request)
+    return provider_logout_url(hint) if signed_in else None
+
+
+def provider_logout_url(id_token_hint: str | None) -> str | None:
+    try:
+        return provider.end_session_url(
+            id_token_hint=id_token_hint,
+            post_logout_redirect_uri=conf().base_url + reverse("oauthbff:logged-out"),
+            state=secrets.token_urlsafe(16),
+        )
+    except ProviderError as exc:
+        log.warning("logout: the provider's session is not ended: %s", exc)
+        return None
+
+
+class LoggedOutDoor(View):
+    """Where the provider sends the browser back. Whatever `state` says changes nothing."""
+
+    http_method_names = ("get", "head")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return page(
+            request,
+            "logged_out",
+            {"home_url": conf().home_url, "login_url": reverse("oauthbff:login")},
+        )

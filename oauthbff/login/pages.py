@@ -1,0 +1,121 @@
+"""The few pages that a sign-in can end on, and the redirect that leads there."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.generic import View
+
+from oauthbff import grants, origin
+from oauthbff.conf import conf
+from oauthbff.door import harden
+from oauthbff.errors import BFFError, LoginRequired
+
+log = logging.getLogger("oauthbff.login")
+
+#: An answer of the provider that came too late, or again.
+STALE = ("login_expired", "login_replayed")
+
+
+def see_other(url: str) -> HttpResponse:
+    response = HttpResponse(status=303)
+    response["Location"] = url
+    return harden(response)
+
+
+def page(
+    request: HttpRequest, name: str, context: dict[str, Any], status: int = 200
+) -> HttpResponse:
+    """One of our few pages: no script, no frame, nothing stored."""
+    response = render(request, f"oauthbff/{name}.html", context, status=status)
+    response["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
+    )
+    response["Cross-Origin-Opener-Policy"] = "same-origin"
+    return harden(response)
+
+
+def show_failure(request: HttpRequest, exc: BFFError) -> HttpResponse:
+    """Log why in full, tell the browser a short code at an address without secrets."""
+    log.warning("login_failed: %s, from %s", exc, request.META.get("REMOTE_ADDR"))
+    target = conf().error_url or reverse("oauthbff:error")
+    mark = "&" if "?" in target else "?"
+    return see_other(f"{target}{mark}{urlencode({'bff_error': exc.code})}")
+
+
+def signed_in(request: HttpRequest) -> bool:
+    try:
+        return bool(grants.current(request))
+    except LoginRequired:
+        return False
+
+
+class ErrorDoor(View):
+    """The page a failed sign-in ends on."""
+
+    http_method_names = ("get", "head")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        code = request.GET.get("bff_error", "")
+        if code in STALE:
+            # The back button, mostly. Straight from the provider a Strict cookie is held back;
+            # one step from our own page shows whether the user is signed in after all.
+            if origin.came_from_elsewhere(request.headers.get):
+                return page(request, "continue", {"url": request.get_full_path()})
+            if signed_in(request):
+                return see_other(conf().home_url)
+        code = code if code.replace("_", "").isalpha() and len(code) <= 40 else "login_failed"
+        title, message = explanation(code)
+        return page(
+            request,
+            "error",
+            {
+                "code": code,
+                "title": title,
+                "message": message,
+                "login_url": reverse("oauthbff:login"),
+                "home_url": conf().home_url,
+            },
+            status=400,
+        )
+
+
+def explanation(code: str) -> tuple[str, str]:
+    """A code in the user's words."""
+    known = {
+        "login_expired": (
+            _("That took a little too long"),
+            _("The sign-in was started too long ago, or in another browser. Please start again."),
+        ),
+        "login_replayed": (
+            _("This sign-in was used already"),
+            _("The page was opened a second time. Please start again."),
+        ),
+        "access_denied": (
+            _("You did not sign in"),
+            _("The sign-in was cancelled, or access was not granted."),
+        ),
+        "provider_unavailable": (
+            _("The sign-in service does not answer"),
+            _("This is usually over in a moment. Please try again."),
+        ),
+        "user_disabled": (
+            _("This account is disabled"),
+            _("Please ask the people who run this site."),
+        ),
+        "user_unknown": (
+            _("You have no account here"),
+            _("You are known to the sign-in service, but not to this site."),
+        ),
+    }
+    return known.get(
+        code,
+        (_("The sign-in did not work"), _("Nothing was changed. You can simply try again.")),
+    )

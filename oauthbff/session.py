@@ -1,0 +1,126 @@
+"""session/ and sessions/: who is signed in here, for how long yet, where else, and why not."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import auth
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from rest_framework.request import Request
+
+from . import grants
+from .conf import conf
+from .devices import device_of
+from .door import Door, answer, harden
+from .errors import GrantEnded, LoginRequired, NoSuchSession
+from .models import EndReason, TokenGrant
+
+
+class SessionDoor(Door):
+    """Always 200: not being signed in is an answer, not an error."""
+
+    http_method_names = ["get", "head", "options"]
+
+    def get(self, request: Request) -> HttpResponse:
+        try:
+            grant = grants.current(request._request)
+            if request.GET.get("slide") != "false":
+                grants.touch(grant, request._request.session.session_key)
+            return answer(signed_in(grant))
+        except GrantEnded as ended:
+            return answer(signed_out(ended.reason))
+        except LoginRequired:
+            return answer(signed_out(None))
+
+
+def signed_out(reason: str | None) -> dict[str, Any]:
+    return {"authenticated": False, "login_url": reverse("oauthbff:login"), "ended": reason}
+
+
+def signed_in(grant: TokenGrant) -> dict[str, Any]:
+    return {
+        "authenticated": True,
+        "user": grants.shown_claims(grant),
+        "grant": {
+            "handle": str(grant.pk),
+            "scopes": grant.scopes.split(),
+            "created_at": grant.created_at.isoformat(),
+            "idle_expires_in": min(grants.idle_expires_in(grant), grants.expires_in(grant)),
+            "expires_in": grants.expires_in(grant),
+        },
+        "upstreams": list(conf().upstreams),
+        "login_url": reverse("oauthbff:login"),
+        "logout_url": reverse("oauthbff:logout"),
+    }
+
+
+class SessionsDoor(Door):
+    """sessions/: where this user is signed in."""
+
+    http_method_names = ["get", "head", "options"]
+
+    def get(self, request: Request) -> HttpResponse:
+        here = grants.current(request._request)
+        grants.touch(here, request._request.session.session_key)
+        return answer({"sessions": [shown(grant, here) for grant in of_user(here)]})
+
+
+class OneSessionDoor(Door):
+    """sessions/<handle>/: look at one of one's own, or end it. Somebody else's is a 404."""
+
+    http_method_names = ["get", "head", "delete", "options"]
+
+    def get(self, request: Request, handle: uuid.UUID) -> HttpResponse:
+        here = grants.current(request._request)
+        return answer(shown(self.one(here, handle), here))
+
+    def delete(self, request: Request, handle: uuid.UUID) -> HttpResponse:
+        here = grants.current(request._request)
+        one = self.one(here, handle)
+        grants.end(TokenGrant.objects.filter(pk=one.pk), reason=EndReason.LOGOUT, by=here.user)
+        if one.pk == here.pk:
+            auth.logout(request._request)
+        return harden(HttpResponse(status=204))
+
+    def one(self, here: TokenGrant, handle: uuid.UUID) -> TokenGrant:
+        found = of_user(here).filter(pk=handle).first()
+        if found is None:
+            raise NoSuchSession("not one of this user's")
+        return found
+
+
+class OtherSessionsDoor(Door):
+    """sessions/others/: end all but this one."""
+
+    http_method_names = ["delete", "options"]
+
+    def delete(self, request: Request) -> HttpResponse:
+        here = grants.current(request._request)
+        others = of_user(here).exclude(pk=here.pk)
+        return answer({"ended": grants.end(others, reason=EndReason.LOGOUT, by=here.user)})
+
+
+def of_user(here: TokenGrant) -> QuerySet[TokenGrant]:
+    """The grants that stand and have not quietly run out."""
+    return TokenGrant.objects.filter(
+        user=here.user,
+        ended_at=None,
+        expires_at__gt=timezone.now(),
+        last_used_at__gt=timezone.now() - timedelta(seconds=conf().idle_timeout),
+    ).order_by("-last_used_at")
+
+
+def shown(grant: TokenGrant, here: TokenGrant) -> dict[str, Any]:
+    return {
+        "handle": str(grant.pk),
+        "current": grant.pk == here.pk,
+        "device": device_of(grant.user_agent),
+        "ip": grant.ip,
+        "created_at": grant.created_at.isoformat(),
+        "last_used_at": grant.last_used_at.isoformat(),
+    }

@@ -1,0 +1,260 @@
+"""Calling upstreams. The only room that talks to them.
+
+A small pool of urllib3 connections per upstream and process. Below urllib3's
+`PoolManager` on purpose: that one normalises URLs, and a path must reach the
+upstream byte-identical. No redirects, no repeating of what may have been acted
+upon, no cookies, no proxies from the environment, no decoding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterator
+from functools import cache
+from http.client import HTTPException, RemoteDisconnected
+
+from urllib3 import HTTPResponse
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
+from urllib3.util import SKIP_HEADER
+from urllib3.util.connection import is_connection_dropped
+from urllib3.util.response import assert_header_parsing
+
+from .conf import Upstream
+from .errors import ForwardingError, UpstreamTimeout, UpstreamUnreachable
+from .forwarding import BODYLESS, Headers
+
+CHUNK_BYTES = 64 * 1024
+IDLE_CONNECTIONS = 16
+#: A method that may be sent again if a kept connection turns out to be dead. RFC 9110 §9.2.2.
+REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+
+Body = bytes | Iterator[bytes] | None
+
+
+class Answer:
+    """An upstream's answer whose body is still on the wire. Close it, whatever happens."""
+
+    def __init__(self, response: HTTPResponse, line: _Line, method: str) -> None:
+        self.status = response.status
+        self.headers: Headers = list(response.headers.iteritems())
+        self.bodyless = method == "HEAD" or response.status in BODYLESS
+        self._response = response
+        self._line = line
+        self._whole = False
+        self._closing = threading.Lock()
+
+    def read(self) -> bytes:
+        """Return the next bytes as they came, empty at the end.
+
+        Raises `UpstreamTimeout` or `UpstreamUnreachable` when the answer is cut
+        off: the browser's must then look cut off as well.
+        """
+        try:
+            chunk = b"" if self.bodyless else self._response.read1(CHUNK_BYTES)
+        except (ReadTimeoutError, TimeoutError):
+            raise UpstreamTimeout("the upstream fell silent") from None
+        except (HTTPError, HTTPException, OSError, ValueError, AttributeError) as exc:
+            raise UpstreamUnreachable(f"the answer was cut off: {type(exc).__name__}") from None
+        self._whole = not chunk
+        return chunk
+
+    def close(self) -> None:
+        """Keep the connection if the answer is whole, else drop it. May be called twice."""
+        if not self._closing.acquire(blocking=False):
+            return
+        if self._whole and not self._smuggles():
+            self._line.keep()
+        else:
+            self._line.drop()
+        self._response.close()
+
+    def _smuggles(self) -> bool:
+        """Whether bytes of a body that must not exist may follow. RFC 9112 §6.3."""
+        framed = self._response.headers.get("Content-Length", "0") != "0"
+        framed = framed or "Transfer-Encoding" in self._response.headers
+        return self._response.status in BODYLESS and framed
+
+
+class _Line:
+    """One connection out of the pool, and its socket while urllib3 may have let go of it."""
+
+    def __init__(self, pool: deque[HTTPConnection], connection: HTTPConnection, used: bool) -> None:
+        self.connection = connection
+        self.used = used
+        self._pool = pool
+        self._socket: socket.socket | None = connection.sock
+
+    def connect(self, seconds: float) -> None:
+        if self.connection.sock is None:
+            self.connection.timeout = seconds
+            self.connection.connect()
+        self._socket = self.connection.sock
+
+    def wait_at_most(self, seconds: float) -> None:
+        self.connection.timeout = seconds
+        if self._socket is not None:
+            self._socket.settimeout(seconds)
+
+    def keep(self) -> None:
+        if self.connection.sock is not None and len(self._pool) < IDLE_CONNECTIONS:
+            self._pool.append(self.connection)
+        else:
+            self.drop()
+
+    def drop(self) -> None:
+        """Wake a thread that may be reading, then close."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        self.connection.close()
+
+
+def call(
+    upstream: Upstream, method: str, target: str, headers: Headers, body: Body, length: int | None
+) -> Answer:
+    """Send one request and return the answer as soon as its head is there.
+
+    `length` is the body's in bytes, None with a body for chunked. Raises
+    `UpstreamUnreachable` or `UpstreamTimeout`, and whatever the body raises while
+    it is read; the connection is then dropped, so that half a request is never
+    taken for a whole one.
+    """
+    repeatable = method in REPEATABLE and not isinstance(body, Iterator)
+    line = _take(upstream)
+    try:
+        return _once(line, upstream, method, target, headers, body, length)
+    except _NoAnswer:
+        if not (line.used and repeatable):
+            raise UpstreamUnreachable("the upstream hung up without an answer") from None
+    try:
+        return _once(_fresh(upstream), upstream, method, target, headers, body, length)
+    except _NoAnswer:
+        raise UpstreamUnreachable("the upstream hung up twice without an answer") from None
+
+
+class _NoAnswer(Exception):
+    """The peer closed before a single byte of an answer."""
+
+
+class _Head(http.client.HTTPResponse):
+    """Reads an answer's head: skips interim ones, and refuses what two readers read in two ways.
+
+    RFC 9110 §15.2; RFC 9112 §6.3.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status == 101 or not 100 < status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+    def begin(self) -> None:
+        super().begin()
+        lengths = set(self.headers.get_all("Content-Length", []))
+        codings = [coding.lower() for coding in self.headers.get_all("Transfer-Encoding", [])]
+        if self.status == 101:
+            raise HTTPException("nobody asked to switch protocols")
+        assert_header_parsing(self.headers)  # raises urllib3's HeaderParsingError
+        if len(lengths) > 1 or codings not in ([], ["chunked"]):
+            raise HTTPException("the answer's framing is ambiguous")
+        if codings and lengths:
+            del self.headers["Content-Length"]
+            self.will_close = True
+
+
+def _once(
+    line: _Line,
+    upstream: Upstream,
+    method: str,
+    target: str,
+    headers: Headers,
+    body: Body,
+    length: int | None,
+) -> Answer:
+    try:
+        line.connect(upstream.timeouts.connect)
+        line.wait_at_most(upstream.timeouts.first_byte)
+        _send(line.connection, method, target, headers, body, length)
+        response = line.connection.getresponse()
+        line.wait_at_most(upstream.timeouts.idle)
+    except BaseException as exc:
+        line.drop()
+        raise _translate(exc) from None
+    return Answer(response, line, method)
+
+
+def _send(
+    connection: HTTPConnection,
+    method: str,
+    target: str,
+    headers: Headers,
+    body: Body,
+    length: int | None,
+) -> None:
+    named = dict(headers)
+    named.setdefault("User-Agent", SKIP_HEADER)
+    if length is not None:
+        named["Content-Length"] = str(length)
+    # An upstream may answer before it has read everything (413, 401): then look at the answer.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.request(
+            method,
+            target,
+            body=body,
+            headers=named,
+            chunked=body is not None and length is None,
+            preload_content=False,
+            decode_content=False,
+        )
+
+
+def _translate(exc: BaseException) -> BaseException:
+    """Foreign errors become ours, once, here."""
+    if isinstance(exc, ForwardingError):
+        return exc
+    if isinstance(exc, NewConnectionError):
+        return UpstreamUnreachable(type(exc).__name__)
+    if isinstance(exc, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
+        return UpstreamTimeout(type(exc).__name__)
+    if isinstance(exc, RemoteDisconnected | ConnectionResetError | BrokenPipeError):
+        return _NoAnswer(type(exc).__name__)
+    if isinstance(exc, HTTPError | HTTPException | OSError):
+        return UpstreamUnreachable(type(exc).__name__)
+    return exc
+
+
+def _take(upstream: Upstream) -> _Line:
+    pool = _pool(upstream.name, upstream.url)
+    while True:
+        try:
+            connection = pool.pop()
+        except IndexError:
+            return _fresh(upstream)
+        if not is_connection_dropped(connection):
+            return _Line(pool, connection, used=True)
+        connection.close()
+
+
+def _fresh(upstream: Upstream) -> _Line:
+    parts = upstream.parts
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(host=str(parts.hostname), port=parts.port)
+    connection.response_class = _Head
+    return _Line(_pool(upstream.name, upstream.url), connection, used=False)
+
+
+@cache
+def _pool(name: str, url: str) -> deque[HTTPConnection]:
+    """The idle connections of this process to one upstream. Its ends are thread-safe."""
+    return deque()

@@ -1,0 +1,172 @@
+"""Settings of the example site. The environment names are a contract: deployments use them.
+
+Every value that differs between machines comes from the environment; what makes
+the site safe does not. See README.md for the table.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+
+from oauthbff.conf import is_loopback
+
+env = environ.Env()
+ROOT = Path(__file__).resolve().parent.parent
+env.read_env(ROOT / ".env", overwrite=False)
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="")
+if not SECRET_KEY:
+    from django.core.management.utils import get_random_secret_key
+
+    SECRET_KEY = get_random_secret_key()  # good for one process; sessions end with it
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+
+# --- oauthbff ---------------------------------------------------------------------------------
+
+OIDC_OP_ISSUER = env.str("OIDC_OP_ISSUER", default="")
+OIDC_RP_CLIENT_ID = env.str("OIDC_RP_CLIENT_ID", default="")
+OIDC_RP_CLIENT_SECRET = env.str("OIDC_RP_CLIENT_SECRET", default="")
+OIDC_RP_SCOPES = env.str("OIDC_RP_SCOPES", default="openid profile email")
+OIDC_RP_SIGN_ALGO = env.str("OIDC_RP_SIGN_ALGO", default="RS256")
+OIDC_TIMEOUT = env.float("OIDC_TIMEOUT", default=10)
+
+BASE_URL = env.str("OAUTHBFF_BASE_URL", default="http://localhost:8000")
+OAUTHBFF = {
+    "BASE_URL": BASE_URL,
+    "UPSTREAMS": env.json("OAUTHBFF_UPSTREAMS", default={}),
+    "KEYS": dict(pair.split(":", 1) for pair in env.list("OAUTHBFF_KEYS", default=[])),
+    "CLAIMS_HOOK": env.str("OAUTHBFF_CLAIMS_HOOK", default="project.people.staff_by_group"),
+}
+for _name, _read in {
+    "IDLE_TIMEOUT": env.int,
+    "ABSOLUTE_TIMEOUT": env.int,
+    "REFRESH_LEEWAY": env.int,
+    "REVOCATION_DAYS": env.int,
+    "RETENTION_DAYS": env.int,
+    "USERINFO": env.bool,
+    "HEADER": env.str,
+    "HOME_URL": env.str,
+    "ERROR_URL": env.str,
+    "CLAIMS": env.list,
+}.items():
+    if f"OAUTHBFF_{_name}" in env.ENVIRON:
+        OAUTHBFF[_name] = _read(f"OAUTHBFF_{_name}")
+
+# --- the site -----------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "oauthbff",
+    "project",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "oauthbff.middleware.CookieGuardMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "oauthbff.middleware.GrantMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+AUTHENTICATION_BACKENDS = [
+    "oauthbff.login.OIDCBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+ROOT_URLCONF = "project.urls"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+WSGI_APPLICATION = "project.wsgi.application"
+
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{ROOT / 'db.sqlite3'}")}
+if "sqlite3" in DATABASES["default"]["ENGINE"]:
+    # A writer waits for its turn instead of failing; readers do not wait for writers.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+    }
+if "mysql" in DATABASES["default"]["ENGINE"]:
+    DATABASES["default"]["OPTIONS"] = {"charset": "utf8mb4"}
+    try:
+        import MySQLdb  # noqa: F401
+    except ImportError:
+        import pymysql
+
+        pymysql.install_as_MySQLdb()
+DATABASES["default"]["ATOMIC_REQUESTS"] = env.bool("ATOMIC_REQUESTS", default=False)
+DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=0)
+CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+
+STATIC_URL = "static/"
+STATICFILES_DIRS: list[Path] = []
+WHITENOISE_USE_FINDERS = True
+
+# --- cookies and transport: as hard as browsers allow -------------------------------------------
+
+SESSION_ENGINE = env.str("SESSION_ENGINE", default="django.contrib.sessions.backends.db")
+SESSION_COOKIE_NAME = "__Host-Http-bff-auth"
+SESSION_COOKIE_SECURE = True
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = env.str("SESSION_COOKIE_SAMESITE", default="Strict")
+CSRF_COOKIE_NAME = "__Host-Http-csrf-token"
+CSRF_COOKIE_SECURE = True
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Strict"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# Browsers take loopback for a secure place, so that the demo runs with the cookies of production.
+if is_loopback(urlsplit(BASE_URL).hostname) and BASE_URL.startswith("http:"):
+    SECURE_SSL_REDIRECT = False
+else:
+    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=True)
+    SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31536000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False)
+_proxy_header = env.str("SECURE_PROXY_SSL_HEADER", default="")
+if _proxy_header:
+    _header, _, _value = _proxy_header.partition("=")
+    SECURE_PROXY_SSL_HEADER = (f"HTTP_{_header.strip().upper().replace('-', '_')}", _value.strip())
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+
+LOGIN_URL = "oauthbff:login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+}

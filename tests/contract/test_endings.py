@@ -1,0 +1,222 @@
+"""Endings that others begin: the provider, the user elsewhere, time."""
+
+from __future__ import annotations
+
+import time
+import urllib.parse
+import uuid
+
+import pytest
+
+from tests.conftest import MakeSite
+from tests.support.browser import Answer, Browser
+from tests.support.provider import NodeProvider
+from tests.support.site import Site
+
+
+def post_logout_token(browser: Browser, body: str, content_type: str | None = None) -> Answer:
+    """What a provider does: no cookie, no header of ours."""
+    kind = content_type or "application/x-www-form-urlencoded"
+    head = (
+        f"POST /bff/backchannel-logout/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return browser.raw((head + body).encode())
+
+
+# --- back-channel logout ---
+
+
+def test_signing_out_at_the_provider_ends_the_grant_here(site: Site, provider: NodeProvider):
+    jane, bob = site.browser(), site.browser()
+    jane.login("jane")
+    bob.login("bob")
+    provider.end_session("jane")
+    assert provider.logout_tokens_sent == [200]
+    refused = jane.fetch("api/photos/1")
+    assert (refused.status, refused.json()["reason"]) == (401, "backchannel")
+    assert jane.session()["ended"] == "backchannel"
+    assert bob.is_logged_in()
+
+
+def test_signing_in_again_after_a_logout_stands(site: Site, provider: NodeProvider):
+    jane = site.browser()
+    jane.login("jane")
+    provider.end_session("jane")
+    time.sleep(1.1)  # the provider's clock counts whole seconds
+    jane.login("jane")
+    assert jane.is_logged_in()
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ("", None),
+        ("logout_token=", None),
+        ("logout_token=abc", None),
+        ("logout_token=a.b.c", None),
+        ("logout_token=a.b.c&logout_token=a.b.c", None),
+        ("logout_token=" + "a" * 300_000, None),
+        ('{"logout_token": "a.b.c"}', "application/json"),
+        ("\xff\xfe=%ff", None),
+        ("logout_token=eyJhbGciOiJub25lIn0.e30.", None),
+    ],
+)
+def test_anything_else_is_exactly_400_and_not_stored(
+    site: Site, body: str, content_type: str | None
+):
+    answer = post_logout_token(site.browser(), body, content_type)
+    assert answer.status == 400
+    assert answer.get("Cache-Control") == "no-store"
+    assert "Traceback" not in site.log()
+
+
+def test_an_id_token_is_not_a_logout_token(site: Site):
+    jane = site.browser()
+    jane.login("jane")
+    url = jane.fetch("logout/", "POST").json()["logout_url"]
+    id_token = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["id_token_hint"][0]
+    jane.login("jane")
+    assert post_logout_token(jane, f"logout_token={id_token}").status == 400
+    assert jane.is_logged_in()
+
+
+# --- self-service ---
+
+
+def test_a_user_sees_where_they_are_signed_in_and_ends_one_or_all_others(
+    site: Site, provider: NodeProvider
+):
+    here, there, third, bob = (site.browser() for _ in range(4))
+    for browser in (here, there, third):
+        browser.login("jane")
+    bob.login("bob")
+    listed = here.fetch("sessions/").json()["sessions"]
+    assert len(listed) == 3
+    assert [one["current"] for one in listed].count(True) == 1
+    assert set(listed[0]) == {
+        "handle",
+        "current",
+        "device",
+        "ip",
+        "created_at",
+        "last_used_at",
+    }
+    assert listed[0]["device"] == "Chrome · Linux"
+
+    handle = there.session()["grant"]["handle"]
+    assert bob.fetch(f"sessions/{handle}/").status == 404
+    assert bob.fetch(f"sessions/{handle}/", "DELETE").status == 404
+    assert there.is_logged_in()
+    assert here.fetch(f"sessions/{handle}/").json()["handle"] == handle
+    gone = here.fetch(f"sessions/{handle}/", "DELETE")
+    assert (gone.status, gone.body) == (204, b"")
+    assert there.session()["ended"] == "logout"
+    assert here.fetch("sessions/others/", "DELETE").json() == {"ended": 1}
+    assert (here.is_logged_in(), third.is_logged_in(), bob.is_logged_in()) == (True, False, True)
+
+    mine = here.session()["grant"]["handle"]
+    assert here.fetch(f"sessions/{mine}/", "DELETE").status == 204
+    assert not here.is_logged_in()
+    assert provider.live_refresh_tokens == 1
+
+
+def test_the_session_doors_refuse_strangers_and_foreign_pages(site: Site):
+    browser = site.browser()
+    anything = uuid.uuid4()
+    for method, path in (
+        ("GET", "sessions/"),
+        ("DELETE", "sessions/others/"),
+        ("GET", f"sessions/{anything}/"),
+        ("DELETE", f"sessions/{anything}/"),
+    ):
+        assert browser.fetch(path, method).code == "login_required"
+        assert browser.fetch(path, method, {"X-BFF": None}).code == "csrf_failed"
+
+
+# --- time and crashes ---
+
+
+def test_a_revocation_the_provider_missed_is_made_up_for_by_the_sweep(
+    site: Site, provider: NodeProvider
+):
+    browser = site.browser()
+    browser.login("jane")
+    provider.fault("/token/revocation", status=503, times=9, headers={"Retry-After": "60"})
+    browser.fetch("logout/", "POST")
+    assert provider.live_refresh_tokens == 1
+    [(sealed,)] = site.sql("SELECT envelope FROM oauthbff_tokengrant")
+    assert sealed != ""
+    provider.mend()
+    assert "0 told" in site.manage("sweepgrants")  # not due yet
+    site.sql("UPDATE oauthbff_tokengrant SET revocation_due_at = '2020-01-01 00:00:00'")
+    assert "1 would be told" in site.manage("sweepgrants", "--dry-run")
+    assert "1 told to the provider" in site.manage("sweepgrants")
+    assert provider.live_refresh_tokens == 0
+    assert site.sql("SELECT envelope, revocation FROM oauthbff_tokengrant") == [("", "done")]
+
+
+def test_the_sweep_ends_what_is_over_and_purges_what_is_old(
+    make_site: MakeSite, provider: NodeProvider
+):
+    site = make_site(workers=2)
+    for sub in ("jane", "bob", "carol"):
+        site.browser().login(sub)
+    long_ago = "2020-01-01 00:00:00"
+    for sub, column in (("jane", "last_used_at"), ("bob", "expires_at")):
+        site.sql(
+            f"UPDATE oauthbff_tokengrant SET {column} = %s WHERE subject = %s",  # noqa: S608
+            (long_ago, sub),
+        )
+    said = site.manage("sweepgrants")
+    assert "2 ended (1 idle, 1 at their greatest age); 2 told" in said
+    ended = dict(site.sql("SELECT subject, end_reason FROM oauthbff_tokengrant"))
+    assert ended == {"jane": "idle", "bob": "absolute", "carol": ""}
+    assert provider.live_refresh_tokens == 1
+    assert site.sql("SELECT count(*) FROM django_session") == [(1,)]
+    site.sql("UPDATE oauthbff_tokengrant SET ended_at = %s WHERE end_reason <> ''", (long_ago,))
+    assert "2 old grants" in site.manage("sweepgrants")
+    assert site.sql("SELECT subject FROM oauthbff_tokengrant") == [("carol",)]
+
+
+def test_two_sweeps_at_once_do_nothing_twice(make_site: MakeSite, provider: NodeProvider):
+    import concurrent.futures
+
+    site = make_site(workers=2, database="postgresql")
+    for number in range(6):
+        site.browser().login(f"user{number}")
+    site.sql("UPDATE oauthbff_tokengrant SET expires_at = '2020-01-01 00:00:00+00'")
+    provider.forget_log()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(lambda _: site.manage("sweepgrants"), range(2)))
+    assert sum(int(line.split()[0]) for line in said) == 6
+    assert site.sql("SELECT count(*) FROM oauthbff_grantevent WHERE kind = 'ended'") == [(6,)]
+    assert len(provider.calls("/token/revocation")) == 12
+    assert provider.live_refresh_tokens == 0
+
+
+@pytest.mark.parametrize("engine", ["db", "cached_db", "cache", "file"])
+def test_an_ended_grant_signs_the_sites_other_views_out_on_every_session_engine(
+    make_site: MakeSite,
+    provider: NodeProvider,
+    engine: str,
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    site = make_site(
+        workers=2,
+        cache="redis",
+        env={
+            "SESSION_ENGINE": f"django.contrib.sessions.backends.{engine}",
+            "TMPDIR": str(tmp_path_factory.mktemp("sessions")),
+        },
+    )
+    browser = site.browser()
+    browser.login("jane")
+    inside = browser.navigate("/admin/", from_site=f"{site.base_url}/")
+    assert inside.status == 200
+    provider.end_session("jane")
+    time.sleep(0.2)
+    outside = browser.navigate("/admin/", from_site=f"{site.base_url}/", follow=False)
+    assert outside.status == 302
+    assert "/admin/login/" in str(outside.get("Location"))
+    assert browser.session()["ended"] == "backchannel"

@@ -1,0 +1,263 @@
+"""The four journeys, over real HTTP: a certified provider, real servers, a recording API."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+
+from tests.conftest import MakeSite
+from tests.support.browser import Browser
+from tests.support.provider import NodeProvider
+from tests.support.site import Site
+from tests.support.upstream import RecordingUpstream
+
+SERVERS = ("gunicorn", "uvicorn", "runserver")
+
+
+@pytest.fixture(params=SERVERS)
+def any_site(request: pytest.FixtureRequest, make_site: MakeSite) -> Site:
+    return make_site(server=request.param, workers=1 if request.param == "runserver" else 2)
+
+
+def test_login_call_and_logout_on_every_server(
+    any_site: Site, provider: NodeProvider, upstream: RecordingUpstream
+):
+    browser = any_site.browser()
+    landed = browser.login("jane", return_to="/?from=login")
+    assert landed.url.endswith("/?from=login")
+
+    session = browser.fetch("session/").json()
+    assert session["authenticated"] is True
+    assert session["user"]["sub"] == "jane"
+    uuid.UUID(session["grant"]["handle"])
+    assert "openid" in session["grant"]["scopes"]
+    assert 1700 < session["grant"]["idle_expires_in"] <= 1800
+    assert 28700 < session["grant"]["expires_in"] <= 28800
+    assert session["upstreams"] == ["photos", "weather", "news"]
+    assert session["login_url"] == "/bff/login/"
+    assert session["logout_url"] == "/bff/logout/"
+
+    answer = browser.fetch("api/photos/album/1?size=%32&q=a+b")
+    assert answer.status == 200
+    [call] = upstream.requests
+    assert call.target == "/photos/album/1?size=%32&q=a+b"
+    assert call.get("Cookie") is None
+    assert call.token is not None
+    assert provider.active(call.token)
+
+    out = browser.fetch("logout/", method="POST")
+    assert out.status == 200
+    assert out.json()["logout_url"].startswith(provider.issuer)
+    refused = browser.fetch("api/photos/album/1")
+    assert (refused.status, refused.get("X-BFF-Error")) == (401, "login_required")
+    assert not provider.active(call.token)
+    assert provider.live_refresh_tokens == 0
+    assert len(upstream.requests) == 1
+
+
+def test_the_strict_session_cookie_is_absent_on_the_callback_and_the_page_comes_up_signed_in(
+    site: Site, browser: Browser
+):
+    landed = browser.login("jane")
+    [callback] = [one for one in landed.chain if "/bff/callback/" in one.url]
+    assert b"__Host-Http-bff-login" in callback.sent
+    assert b"__Host-Http-bff-auth=" not in callback.sent
+    assert callback.status == 303
+    assert browser.is_logged_in()
+
+
+def test_an_anonymous_visitor_costs_no_database_row(site: Site, browser: Browser):
+    for _ in range(7):
+        browser.navigate("/bff/login/?return_to=/", follow=False)
+    assert site.sql("SELECT count(*) FROM django_session") == [(0,)]
+    pending = [name for name in browser.cookies if "login" in name]
+    assert len(pending) == 5
+
+
+def test_a_login_is_a_navigation(site: Site, browser: Browser):
+    assert browser.fetch("login/").status == 400
+    asked = browser.navigate("/bff/login/", from_site="https://elsewhere.example", follow=False)
+    assert asked.status == 200
+    assert "button" in asked.text
+
+
+def test_a_second_login_supersedes_the_first_and_spares_the_family_they_share(
+    site: Site, browser: Browser, provider: NodeProvider
+):
+    provider.configure(ACCESS_TTL=3)
+    browser.login("jane")
+    first = browser.session()["grant"]["handle"]
+    browser.login("jane")
+    second = browser.session()["grant"]["handle"]
+    assert first != second
+    rows = dict(site.sql("SELECT id, end_reason FROM oauthbff_tokengrant"))
+    assert {uuid.UUID(str(key)): value for key, value in rows.items()} == {
+        uuid.UUID(first): "superseded",
+        uuid.UUID(second): "",
+    }
+    assert site.sql("SELECT count(*) FROM django_session") == [(1,)]
+    time.sleep(3.2)
+    assert browser.fetch("api/photos/1").status == 200  # the new grant can still refresh
+    browser.logout()
+    assert provider.live_refresh_tokens == 0
+
+
+def test_another_person_in_the_same_browser_gets_a_session_of_their_own(
+    site: Site, browser: Browser, provider: NodeProvider
+):
+    browser.login("jane")
+    before = browser.cookie_header("/")
+    provider.login_as("bob")
+    browser.navigate("login/?prompt=login", from_site=f"{site.base_url}/")
+    assert browser.session()["user"]["sub"] == "bob"
+    assert browser.cookie_header("/") != before
+    old = site.browser()
+    answer = old.fetch("session/", headers={"Cookie": before}).json()
+    assert answer["authenticated"] is False
+    # The provider ends Jane's session to let Bob in, and may tell us so before he is back.
+    assert answer["ended"] in ("superseded", "backchannel")
+
+
+def test_a_person_is_found_by_issuer_and_subject_and_never_by_address(
+    make_site: MakeSite, provider: NodeProvider
+):
+    site = make_site(workers=2)
+    for sub in ("jane", "bob", "jane"):
+        site.browser().login(sub)
+    site.sql("UPDATE auth_user SET email = 'same@example.com'")
+    site.browser().login("jane")
+    site.browser().login("carol")
+    people = site.sql("SELECT subject FROM oauthbff_identity ORDER BY subject")
+    assert [subject for (subject,) in people] == ["bob", "carol", "jane"]
+    assert site.sql("SELECT count(*) FROM auth_user") == [(3,)]
+
+
+def test_every_refusal_is_a_problem_with_a_code(
+    site: Site, browser: Browser, upstream: RecordingUpstream
+):
+    for method, path, headers, status, code in (
+        ("GET", "api/photos/1", {}, 401, "login_required"),
+        ("GET", "api/photos/1", {"X-BFF": None}, 403, "csrf_failed"),
+        ("GET", "session/", {"X-BFF": None}, 403, "csrf_failed"),
+        ("GET", "session/", {"Sec-Fetch-Site": "same-site"}, 403, "csrf_failed"),
+        ("GET", "session/", {"Origin": "https://evil.example"}, 403, "csrf_failed"),
+        ("POST", "logout/", {"X-BFF": None}, 403, "csrf_failed"),
+        ("GET", "api/nothing/1", {}, 404, "no_such_upstream"),
+        ("POST", "api/weather/1", {}, 405, "method_not_allowed"),
+        ("GET", "api/weather/../1", {}, 400, "bad_path"),
+    ):
+        answer = browser.fetch(path, method=method, headers=headers)
+        assert (answer.status, answer.get("X-BFF-Error")) == (status, code), (method, path)
+        assert answer.get("Content-Type") == "application/problem+json"
+        assert answer.json()["code"] == code
+        assert answer.json()["status"] == status
+        assert answer.get("Cache-Control") == "no-store"
+        assert not [name for name, _ in answer.headers if name.lower().startswith("access-control")]
+    assert browser.fetch("logout/", method="GET").status == 405
+    assert upstream.requests == []
+
+
+def test_logout_by_form_needs_djangos_token_and_redirects(site: Site, browser: Browser):
+    browser.login("jane")
+    home = f"{site.base_url}/"
+    refused = browser.navigate("logout/", form={"a": "b"}, from_site=home, follow=False)
+    assert refused.status == 403
+    assert browser.is_logged_in()
+    token = browser.cookies["__Host-Http-csrf-token"].value
+    form = {"csrfmiddlewaretoken": token}
+    assert browser.navigate("logout/", form=form, from_site="https://evil.example/").status == 403
+    gone = browser.navigate("logout/", form=form, from_site=home, follow=False)
+    assert gone.status == 303
+    assert not browser.is_logged_in()
+
+
+def test_logout_twice_and_without_a_session_is_no_error(site: Site, browser: Browser):
+    assert browser.fetch("logout/", method="POST").json() == {"logout_url": None}
+    browser.login("jane")
+    assert browser.fetch("logout/", method="POST").status == 200
+    assert browser.fetch("logout/", method="POST").json() == {"logout_url": None}
+
+
+@pytest.mark.parametrize("query", ["", "?state=right", "?state=wrong&state=twice", "?x=//evil"])
+def test_the_way_back_from_the_providers_logout_tolerates_any_state(site: Site, query: str):
+    assert site.browser().navigate(f"/bff/logged-out/{query}").status == 200
+
+
+def test_the_whole_round_of_logout_ends_the_providers_session_too(
+    site: Site, browser: Browser, provider: NodeProvider
+):
+    browser.login("jane")
+    assert provider.sessions == 1
+    browser.logout()
+    assert provider.sessions == 0
+
+
+def test_a_provider_that_is_down_keeps_nobody_from_logging_out(
+    site: Site, browser: Browser, provider: NodeProvider
+):
+    browser.login("jane")
+    provider.fault("/token/revocation", status=503, times=9)
+    assert browser.fetch("logout/", method="POST").status == 200
+    assert browser.fetch("session/").json()["authenticated"] is False
+    assert site.sql("SELECT revocation, revocation_attempts FROM oauthbff_tokengrant") == [
+        ("pending", 1)
+    ]
+
+
+def test_errors_of_the_provider_lead_to_a_short_page_and_sign_nobody_out(
+    site: Site, browser: Browser, provider: NodeProvider
+):
+    browser.login("jane")
+    provider.refuse_login("access_denied")
+    landed = browser.navigate("/bff/login/?prompt=login")
+    assert landed.url.endswith("/bff/error/?bff_error=access_denied")
+    assert landed.status == 400
+    assert browser.is_logged_in()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "?code=x",
+        "?code=x&state=y",
+        "?state=y&error=access_denied",
+        "?code=" + "x" * 3900 + "&state=y",
+        "?code=a&code=b&state=y",
+        "?%00=%ff&state=%f0%28",
+    ],
+)
+def test_a_callback_that_belongs_to_no_login_asks_the_provider_nothing(
+    site: Site, browser: Browser, provider: NodeProvider, query: str
+):
+    provider.forget_log()
+    landed = browser.navigate(f"/bff/callback/{query}")
+    assert "/bff/error/?bff_error=" in landed.url
+    assert landed.status == 400
+    assert provider.exchanges == 0
+    assert site.sql("SELECT count(*) FROM oauthbff_tokengrant") == [(0,)]
+
+
+def test_a_token_endpoint_that_fails_signs_nobody_in(
+    site: Site, browser: Browser, provider: NodeProvider
+):
+    for fault in (
+        {"status": 503},
+        {"status": 400, "body": '{"error": "invalid_grant"}'},
+        {"status": 200, "body": "<html>"},
+        {"status": 200, "body": "{}"},
+        {"status": 307, "body": ""},
+        {"drop": "before"},
+    ):
+        provider.fault("/token", times=3, **fault)
+        landed = browser.navigate("/bff/login/", follow=True)
+        if "/bff/" not in landed.url:
+            provider.login_as("jane")
+            landed = browser.navigate("/bff/login/")
+        assert "/bff/error/?bff_error=" in landed.url, (fault, landed.url)
+        assert not browser.is_logged_in(), (fault, landed)
+        provider.mend()
+    assert site.sql("SELECT count(*) FROM oauthbff_tokengrant") == [(0,)]
+    assert "Traceback" not in site.log()

@@ -1,0 +1,120 @@
+"""Finds a secret where it must not be, however it was written down.
+
+Looked for: the bytes themselves, base64 and base64url at each of the three alignments, hex in
+both cases, percent-encoding, JSON's \\u escapes, and each of these again inside every zlib,
+gzip or raw-deflate stream and every base64 run of the haystack (Django's signed sessions are
+base64 of zlib; a cookie is both), three layers deep.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import urllib.parse
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+
+Text = bytes | str
+
+SHORTEST_SECRET = 8  # bytes; shorter ones are found everywhere
+LAYERS = 3
+UNPACKED_LIMIT = 50_000_000
+
+_BASE64_RUN = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
+_ZLIB_HEAD = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
+
+
+def find(secrets: Iterable[Text] | Mapping[str, Text], *haystacks: Text) -> list[str]:
+    """Return a line for each secret found: which one, how written, near what. Empty: clean.
+
+    A mapping names its secrets; those of a list are named by their first four characters, so
+    that a failing test does not print them.
+    """
+    named = (
+        {name: _bytes(secret) for name, secret in secrets.items()}
+        if isinstance(secrets, Mapping)
+        else {f"{_bytes(secret)[:4].decode('latin-1')}…": _bytes(secret) for secret in secrets}
+    )
+    for name, secret in named.items():
+        if len(secret) < SHORTEST_SECRET:
+            raise ValueError(f"the secret {name} is shorter than {SHORTEST_SECRET} bytes")
+    patterns = {name: list(_spellings(secret)) for name, secret in named.items()}
+
+    found: list[str] = []
+    for number, haystack in enumerate(haystacks):
+        for where, data in _layers(_bytes(haystack)):
+            for name, spellings in patterns.items():
+                for how, pattern in spellings:
+                    match = pattern.search(data)
+                    if match:
+                        line = f"{name} {how} in haystack {number}{where} at {match.start()}"
+                        found.append(line)
+    return found
+
+
+def _bytes(text: Text) -> bytes:
+    return text.encode() if isinstance(text, str) else bytes(text)
+
+
+def _spellings(secret: bytes) -> Iterator[tuple[str, re.Pattern[bytes]]]:
+    yield "in clear", re.compile(re.escape(secret))
+    yield "in hex", re.compile(re.escape(secret.hex().encode()), re.IGNORECASE)
+    percent = "".join(f"%{byte:02x}" for byte in secret).encode()
+    yield "percent-encoded", re.compile(re.escape(percent), re.IGNORECASE)
+    quoted = urllib.parse.quote_from_bytes(secret, safe="").encode()
+    if quoted != secret:
+        yield "percent-encoded", re.compile(re.escape(quoted), re.IGNORECASE)
+    unicode_escapes = "".join(f"\\u{byte:04x}" for byte in secret).encode()
+    yield "in \\u escapes", re.compile(re.escape(unicode_escapes), re.IGNORECASE)
+    for skipped in range(3):
+        # What base64 makes of the secret when it begins `skipped` bytes into a group of three,
+        # without the characters at both ends that depend on the neighbours.
+        encoded = base64.b64encode(b"\0" * skipped + secret)
+        start = (0, 2, 3)[skipped]
+        rest = (skipped + len(secret)) % 3
+        core = encoded[start : len(encoded) - (0, 3, 2)[rest]]
+        either = re.escape(core).replace(rb"\+", b"+").replace(b"+", rb"[+\-]")
+        yield "in base64", re.compile(either.replace(b"/", b"[/_]"))
+
+
+def _layers(data: bytes, where: str = "", depth: int = LAYERS) -> Iterator[tuple[str, bytes]]:
+    yield where, data
+    if depth == 0:
+        return
+    for start, inner in _streams(data):
+        yield from _layers(inner, f"{where} > stream at {start}", depth - 1)
+    for match in _BASE64_RUN.finditer(data):
+        for skipped in range(4):  # the run may begin with letters of something else
+            inner = _unbase64(match.group()[skipped:])
+            if any(True for _ in _streams(inner)):
+                # Base64 of plain data is covered by the spellings; only packed data needs opening.
+                yield from _layers(inner, f"{where} > base64 at {match.start()}", depth - 1)
+
+
+def _streams(data: bytes) -> Iterator[tuple[int, bytes]]:
+    for match in _ZLIB_HEAD.finditer(data):
+        inner = _inflate(data[match.start() :], zlib.MAX_WBITS | 32)
+        if inner:
+            yield match.start(), inner
+    if data and (inner := _inflate(data, -zlib.MAX_WBITS)):
+        yield 0, inner
+
+
+def _inflate(data: bytes, window: int) -> bytes:
+    machine = zlib.decompressobj(window)
+    try:
+        inner = machine.decompress(data, UNPACKED_LIMIT)
+    except zlib.error:
+        return b""
+    # Raw deflate has no check sum: noise often "opens". A whole stream is taken, the rest not.
+    return inner if window > 0 or machine.eof else b""
+
+
+def _unbase64(run: bytes) -> bytes:
+    run = run.translate(bytes.maketrans(b"-_", b"+/"))
+    run = run[: len(run) - (len(run) % 4 == 1)]
+    try:
+        return base64.b64decode(run + b"=" * (-len(run) % 4))
+    except binascii.Error:
+        return b""
