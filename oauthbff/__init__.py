@@ -22,6 +22,7 @@ The way in, room by room, from the pure to the doors:
     session         session/ and sessions/
     backchannel     backchannel-logout/
     proxy           api/<upstream>/<path>
+    streams         event streams are cut when their grant ends
     accesslog       keeps the authorization code out of access logs
     admin, checks, signals, apps, urls
 

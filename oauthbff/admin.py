@@ -137,6 +137,19 @@ class TokenGrantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_end_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("oauthbff.end_tokengrant")
 
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Looking is written down as well: who looked at whose grant."""
+        response = super().change_view(request, object_id, form_url, extra_context)
+        if request.method == "GET" and response.status_code == 200:
+            grants.note_viewed(object_id, by=request.user)  # type: ignore[arg-type]
+        return response
+
     @admin.display(description=_("person"), ordering="user__email")
     def person(self, grant: TokenGrant) -> str:
         return str(grant.subject) if grant.user is None else name_of(grant.user)

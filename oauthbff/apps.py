@@ -17,7 +17,7 @@ class OAuthBFFConfig(AppConfig):
         from django.contrib.auth import get_user_model
         from django.contrib.auth.signals import user_logged_out
         from django.core.checks import Tags, register
-        from django.db.models.signals import pre_delete
+        from django.db.models.signals import post_save, pre_delete
 
         from . import accesslog, checks
 
@@ -26,6 +26,7 @@ class OAuthBFFConfig(AppConfig):
         register(checks.check_site, Tags.security)
         register(checks.check_deployment, Tags.security, deploy=True)
         user_logged_out.connect(_on_logout, dispatch_uid="oauthbff.logout")
+        post_save.connect(_after_save, sender=get_user_model(), dispatch_uid="oauthbff.user_saved")
         pre_delete.connect(
             _before_delete, sender=get_user_model(), dispatch_uid="oauthbff.user_deleted"
         )
@@ -39,6 +40,15 @@ def _on_logout(request: Any, **_: Any) -> None:
     handle = request.session.get(grants.HANDLE) if hasattr(request, "session") else None
     if handle is not None:
         grants.end(TokenGrant.objects.filter(pk=handle), reason=EndReason.LOGOUT)
+
+
+def _after_save(instance: Any, **_: Any) -> None:
+    """A user who is disabled is out at once, everywhere."""
+    from . import grants
+    from .models import EndReason, TokenGrant
+
+    if not instance.is_active:
+        grants.end(TokenGrant.objects.filter(user=instance), reason=EndReason.USER_DISABLED)
 
 
 def _before_delete(instance: Any, **_: Any) -> None:

@@ -8,11 +8,14 @@ W040-W049  works, but should not be deployed like this (`check --deploy`)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
+from django.db import DatabaseError
+from django.utils import timezone
 
 from .conf import conf
 from .errors import Misconfigured
@@ -126,4 +129,28 @@ def check_deployment(app_configs: Apps, **_: Any) -> list[CheckMessage]:
                 id="oauthbff.W043",
             )
         )
+    if sweeping_is_overdue():
+        found.append(
+            Warning(
+                "sweepgrants has not run for a day: there is work that was due before that.",
+                hint="Run `manage.py sweepgrants` every few minutes, or with --loop.",
+                id="oauthbff.W044",
+            )
+        )
     return found
+
+
+def sweeping_is_overdue() -> bool:
+    """Whether something waits for a sweep for more than a day. False without a database."""
+    from .models import Revocation, TokenGrant
+
+    long_ago = timezone.now() - timedelta(days=1)
+    try:
+        return (
+            TokenGrant.objects.filter(ended_at=None, expires_at__lt=long_ago).exists()
+            or TokenGrant.objects.filter(
+                revocation=Revocation.PENDING, revocation_due_at__lt=long_ago
+            ).exists()
+        )
+    except DatabaseError:
+        return False

@@ -5,28 +5,16 @@ Good enough for "is that my laptop?", and never used to decide anything.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from ua_parser import parse
+
 UNKNOWN = "–"
-BROWSERS = (
-    ("Edg/", "Edge"),
-    ("OPR/", "Opera"),
-    ("Firefox/", "Firefox"),
-    ("Chrome/", "Chrome"),
-    ("Safari/", "Safari"),
-    ("curl/", "curl"),
-)
-SYSTEMS = (
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("Android", "Android"),
-    ("Windows", "Windows"),
-    ("Mac OS X", "macOS"),
-    ("Linux", "Linux"),
-)
+LONGEST = 400
 
 
+@lru_cache(maxsize=1024)
 def device_of(user_agent: str) -> str:
-    found = (
-        next((name for mark, name in table if mark in user_agent), "")
-        for table in (BROWSERS, SYSTEMS)
-    )
-    return " · ".join(part for part in found if part) or UNKNOWN
+    found = parse(user_agent[:LONGEST])
+    parts = [part.family for part in (found.user_agent, found.os) if part is not None]
+    return " · ".join(parts) or UNKNOWN

@@ -37,6 +37,7 @@ from .errors import (
     ProviderError,
 )
 from .models import TokenGrant
+from .streams import watch
 
 log = logging.getLogger("oauthbff.proxy")
 
@@ -155,6 +156,10 @@ class ProxyDoor(Door):
         headers = forwarding.response_headers(
             answer.status, answer.headers, self.route, mount, self.target
         )
+        if not any(value.startswith("text/event-stream") for _, value in headers):
+            answer.look_ahead()
+        elif self.grant is not None:
+            watch.add(answer, self.grant.pk)
         if not connection.in_atomic_block and not any(n == "Content-Length" for n, _ in headers):
             connection.close()  # an event stream may last for hours
         streams = ToAsync if isinstance(request, ASGIRequest) else ToSync

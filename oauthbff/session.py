@@ -5,18 +5,23 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import auth
+from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.generic import View
 from rest_framework.request import Request
 
 from . import grants
 from .conf import conf
 from .devices import device_of
-from .door import Door, answer, harden
+from .door import PAGE_POLICY, Door, answer, harden
 from .errors import GrantEnded, LoginRequired, NoSuchSession
 from .models import EndReason, TokenGrant
 
@@ -103,6 +108,46 @@ class OtherSessionsDoor(Door):
         here = grants.current(request._request)
         others = of_user(here).exclude(pk=here.pk)
         return answer({"ended": grants.end(others, reason=EndReason.LOGOUT, by=here.user)})
+
+
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
+class DevicesPage(View):
+    """devices/: the same for a person, as a page with forms. Its template can be overridden."""
+
+    http_method_names = ("get", "head", "post")
+
+    def get(self, request: HttpRequest, ended: int = 0) -> HttpResponse:
+        try:
+            here = grants.current(request)
+        except LoginRequired:
+            return HttpResponseRedirect(
+                f"{reverse('oauthbff:login')}?{urlencode({'return_to': conf().home_url})}"
+            )
+        grants.touch(here, request.session.session_key)
+        rows = [{**shown(grant, here), "grant": grant} for grant in of_user(here)]
+        context = {"sessions": rows, "ended": ended, "home_url": conf().home_url}
+        response = render(request, "oauthbff/devices.html", context)
+        response["Content-Security-Policy"] = PAGE_POLICY
+        return harden(response)
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        try:
+            here = grants.current(request)
+        except LoginRequired:
+            return self.get(request)
+        chosen = of_user(here).exclude(pk=here.pk)
+        if "others" not in request.POST:
+            handle = request.POST.get("handle", "")
+            chosen = chosen.filter(pk=handle) if is_handle(handle) else chosen.none()
+        ended = grants.end(chosen, reason=EndReason.LOGOUT, by=here.user)
+        return self.get(request, ended)
+
+
+def is_handle(text: str) -> bool:
+    try:
+        return bool(uuid.UUID(text))
+    except ValueError:
+        return False
 
 
 def of_user(here: TokenGrant) -> QuerySet[TokenGrant]:

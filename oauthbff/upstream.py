@@ -13,7 +13,7 @@ import http.client
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from http.client import HTTPException, RemoteDisconnected
 
@@ -51,7 +51,10 @@ class Answer:
         self._response = response
         self._line = line
         self._whole = False
+        self._ahead: bytes | None = None
         self._closing = threading.Lock()
+        #: Called once, when the answer is closed.
+        self.on_close: Callable[[Answer], None] | None = None
 
     def read(self) -> bytes:
         """Return the next bytes as they came, empty at the end.
@@ -59,6 +62,9 @@ class Answer:
         Raises `UpstreamTimeout` or `UpstreamUnreachable` when the answer is cut
         off: the browser's must then look cut off as well.
         """
+        if self._ahead is not None:
+            chunk, self._ahead = self._ahead, None
+            return chunk
         try:
             chunk = b"" if self.bodyless else self._response.read1(CHUNK_BYTES)
         except (ReadTimeoutError, TimeoutError):
@@ -68,10 +74,16 @@ class Answer:
         self._whole = not chunk
         return chunk
 
+    def look_ahead(self) -> None:
+        """Read the first bytes now, so that an answer that breaks before them can be a 502."""
+        self._ahead = self.read()
+
     def close(self) -> None:
         """Keep the connection if the answer is whole, else drop it. May be called twice."""
         if not self._closing.acquire(blocking=False):
             return
+        if self.on_close is not None:
+            self.on_close(self)
         if self._whole and not self._smuggles():
             self._line.keep()
         else:

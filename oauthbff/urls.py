@@ -7,7 +7,7 @@ from django.urls import path, re_path
 from .backchannel import BackchannelLogoutDoor
 from .login import CallbackDoor, ErrorDoor, LoggedOutDoor, LoginDoor, LogoutDoor
 from .proxy import ProxyDoor
-from .session import OneSessionDoor, OtherSessionsDoor, SessionDoor, SessionsDoor
+from .session import DevicesPage, OneSessionDoor, OtherSessionsDoor, SessionDoor, SessionsDoor
 
 app_name = "oauthbff"
 
@@ -21,6 +21,7 @@ urlpatterns = [
     path("backchannel-logout/", BackchannelLogoutDoor.as_view(), name="backchannel-logout"),
     path("sessions/", SessionsDoor.as_view(), name="sessions"),
     path("sessions/others/", OtherSessionsDoor.as_view(), name="other-sessions"),
+    path("devices/", DevicesPage.as_view(), name="devices"),
     path("sessions/<uuid:handle>/", OneSessionDoor.as_view(), name="one-session"),
     # Everything below api/, newlines and all: CommonMiddleware must never redirect it.
     re_path(r"^api/(?P<rest>(?s:.*))\Z", ProxyDoor.as_view(), name="api"),

@@ -21,8 +21,16 @@ from .issuing import issue
 from .leaving import judge_logged_out, leave
 from .opening import id_token_hint, shown_claims
 from .refreshing import fresh, give_back
-from .rows import spend
-from .standing import HANDLE, current, expires_in, forget_current, idle_expires_in, touch
+from .rows import note_viewed, spend
+from .standing import (
+    HANDLE,
+    current,
+    expires_in,
+    forget_current,
+    idle_expires_in,
+    standing_among,
+    touch,
+)
 from .sweeping import sweep
 from .telling import tell
 
@@ -40,7 +48,9 @@ __all__ = [
     "judge_logged_out",
     "leave",
     "shown_claims",
+    "note_viewed",
     "spend",
+    "standing_among",
     "sweep",
     "tell",
     "touch",

@@ -7,6 +7,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
@@ -40,6 +41,11 @@ def record(pk: uuid.UUID, kind: str, *, by_id: Any = None, note: str = "") -> No
     GrantEvent.objects.create(
         grant_id=pk, at=timezone.now(), kind=kind, by_id=by_id, note=note[:255]
     )
+
+
+def note_viewed(pk: Any, *, by: User) -> None:
+    """Write down that somebody of the staff has looked at a grant."""
+    record(pk, Kind.VIEWED, by_id=by.pk)
 
 
 def expiry(tokens: TokenResponse, now: datetime) -> datetime | None:

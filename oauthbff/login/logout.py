@@ -42,8 +42,12 @@ class LogoutDoor(View):
             return problem_of(exc)
         url = sign_out(request)
         if fetched:
-            return answer({"logout_url": url})
-        return see_other(url or reverse("oauthbff:logged-out"))
+            response: HttpResponse = answer({"logout_url": url})
+        else:
+            response = see_other(url or reverse("oauthbff:logged-out"))
+        # Not "cookies": the host may serve others. What the SPA kept of this user goes.
+        response["Clear-Site-Data"] = '"cache", "storage"'
+        return response
 
 
 def check_origin(request: HttpRequest, *, fetched: bool) -> None:

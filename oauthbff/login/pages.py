@@ -14,7 +14,7 @@ from django.views.generic import View
 
 from oauthbff import grants, origin
 from oauthbff.conf import conf
-from oauthbff.door import harden
+from oauthbff.door import PAGE_POLICY, harden
 from oauthbff.errors import BFFError, LoginRequired
 
 log = logging.getLogger("oauthbff.login")
@@ -34,10 +34,7 @@ def page(
 ) -> HttpResponse:
     """One of our few pages: no script, no frame, nothing stored."""
     response = render(request, f"oauthbff/{name}.html", context, status=status)
-    response["Content-Security-Policy"] = (
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
-        "form-action 'self'; frame-ancestors 'none'"
-    )
+    response["Content-Security-Policy"] = PAGE_POLICY
     response["Cross-Origin-Opener-Policy"] = "same-origin"
     return harden(response)
 

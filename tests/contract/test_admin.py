@@ -86,6 +86,8 @@ def test_the_detail_page_shows_facts_and_no_secret(site: Site, admin: Browser):
     assert sealed not in page
     assert jane.cookies["__Host-Http-bff-auth"].value not in page
     assert 'type="text"' not in page.partition('id="content"')[2]
+    looked = "SELECT kind FROM oauthbff_grantevent WHERE kind = 'viewed'"
+    assert site.sql(looked) == [("viewed",)]
 
 
 def test_a_right_to_see_is_not_a_right_to_end(site: Site, admin: Browser):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import time
 import urllib.parse
 import uuid
@@ -12,6 +14,7 @@ from tests.conftest import MakeSite
 from tests.support.browser import Answer, Browser
 from tests.support.provider import NodeProvider
 from tests.support.site import Site
+from tests.support.upstream import RecordingUpstream, events
 
 
 def post_logout_token(browser: Browser, body: str, content_type: str | None = None) -> Answer:
@@ -220,3 +223,111 @@ def test_an_ended_grant_signs_the_sites_other_views_out_on_every_session_engine(
     assert outside.status == 302
     assert "/admin/login/" in str(outside.get("Location"))
     assert browser.session()["ended"] == "backchannel"
+
+
+# --- by hand ---
+
+
+def test_endgrants_counts_asks_ends_and_tells(site: Site, provider: NodeProvider):
+    jane, bob = site.browser(), site.browser()
+    jane.login("jane")
+    bob.login("bob")
+    name = site.sql("SELECT username FROM auth_user ORDER BY id")[0][0]
+    said = site.manage("endgrants", "--subject", "jane", "--reason", "test", "--dry-run")
+    assert "1 grants of 1 people stand" in said
+    assert jane.is_logged_in()
+    refused = site.manage("endgrants", "--all", "--reason", "test", expect=1, stdin="n\n")
+    assert "Nothing was ended" in refused
+    said = site.manage("endgrants", "--user", name, "--reason", "laptop stolen", "--yes")
+    assert "1 ended" in said
+    assert "1 told" in said
+    assert jane.session()["ended"] == "admin"
+    assert bob.is_logged_in()
+    assert site.sql("SELECT end_note FROM oauthbff_tokengrant WHERE end_note <> ''") == [
+        ("laptop stolen",)
+    ]
+    site.manage("endgrants", "--upstream-scope", "photos", "--reason", "x", "--yes")
+    assert bob.is_logged_in()  # a scope is a whole word
+    site.manage("endgrants", "--upstream-scope", "photos.read", "--reason", "x", "--yes")
+    assert not bob.is_logged_in()
+    assert provider.live_refresh_tokens == 0
+    assert "No user" in site.manage("endgrants", "--user", "x", "--reason", "x", expect=1)
+
+
+def test_a_user_who_is_disabled_is_out_at_once_and_the_provider_knows(
+    site: Site, provider: NodeProvider
+):
+    jane = site.browser()
+    jane.login("jane")
+    code = (
+        "from django.contrib.auth.models import User\n"
+        "for user in User.objects.all(): user.is_active = False; user.save()"
+    )
+    site.manage("shell", "-v0", "-c", code)
+    assert provider.live_refresh_tokens == 0
+    assert jane.fetch("api/photos/1").json()["reason"] == "user_disabled"
+
+
+def test_logout_clears_what_the_page_kept(site: Site):
+    jane = site.browser()
+    jane.login("jane")
+    said = jane.fetch("logout/", "POST")
+    assert said.get("Clear-Site-Data") == '"cache", "storage"'
+
+
+def test_the_devices_page_lists_and_ends(site: Site, provider: NodeProvider):
+    here, there, third, bob = (site.browser() for _ in range(4))
+    for browser in (here, there, third):
+        browser.login("jane")
+    bob.login("bob")
+    home = f"{site.base_url}/"
+    page = here.navigate("devices/", from_site=home)
+    assert page.status == 200
+    assert page.text.count("Chrome · Linux") >= 3
+    token = here.cookies["__Host-Http-csrf-token"].value
+    foreign = bob.session()["grant"]["handle"]
+    for handle in (foreign, "junk", here.session()["grant"]["handle"]):
+        form = {"csrfmiddlewaretoken": token, "handle": handle}
+        assert here.navigate("devices/", form=form, from_site=f"{home}bff/devices/").status == 200
+    assert here.is_logged_in()
+    assert bob.is_logged_in()
+    form = {"csrfmiddlewaretoken": token, "handle": there.session()["grant"]["handle"]}
+    assert here.navigate("devices/", form={"handle": form["handle"]}, from_site=home).status == 403
+    ended = here.navigate("devices/", form=form, from_site=f"{home}bff/devices/")
+    assert "1 sign-in was ended" in ended.text
+    assert not there.is_logged_in()
+    form = {"csrfmiddlewaretoken": token, "others": "yes"}
+    here.navigate("devices/", form=form, from_site=f"{home}bff/devices/")
+    assert (here.is_logged_in(), third.is_logged_in()) == (True, False)
+    stranger = site.browser().navigate("devices/", from_site=home, follow=False)
+    assert stranger.status == 302
+
+
+def test_the_check_complains_when_nobody_sweeps(site: Site, provider: NodeProvider):
+    assert "W044" not in site.manage("check", "--deploy")
+    site.browser().login("jane")
+    site.sql("UPDATE oauthbff_tokengrant SET expires_at = '2020-01-01 00:00:00'")
+    assert "W044" in site.manage("check", "--deploy")
+    site.manage("sweepgrants")
+    assert "W044" not in site.manage("check", "--deploy")
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "uvicorn"])
+def test_an_event_stream_is_cut_when_its_grant_ends(
+    make_site: MakeSite, upstream: RecordingUpstream, server: str
+):
+    site = make_site(server=server, workers=2)
+    jane, bob = site.browser(), site.browser()
+    jane.login("jane")
+    bob.login("bob")
+    upstream.on("/photos/live", events(*["tick"] * 60, pause=0.2))
+    with jane.stream("api/photos/live") as hers, bob.stream("api/photos/live") as his:
+        assert next(hers.chunks)
+        assert next(his.chunks)
+        site.browser(cookies_of=jane).fetch("logout/", "POST")
+        ended_at = time.monotonic()
+        with contextlib.suppress(http.client.HTTPException, OSError):
+            for _ in hers.chunks:
+                assert time.monotonic() - ended_at < 6
+        assert time.monotonic() - ended_at < 6
+        assert next(his.chunks)
