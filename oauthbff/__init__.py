@@ -7,6 +7,7 @@ The way in, room by room, from the pure to the doors:
     cookies         reading one cookie by its exact bytes                       (pure)
     devices         a User-Agent header in two words                            (pure)
     origin          is this call made by our own page?                          (pure)
+    client_auth     how we show the provider who we are                         (pure)
     claims          judging ID tokens and token responses                       (pure)
     forwarding      what may pass between browser and upstream                  (pure)
     remembered      a document fetched once for all processes

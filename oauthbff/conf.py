@@ -24,6 +24,8 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+from .client_auth import METHODS as AUTH_METHODS
+from .client_auth import Key, read_key
 from .errors import Misconfigured
 
 SIGNATURE_ALGORITHMS = (
@@ -101,8 +103,10 @@ class Conf:
     sign_algorithm: str
     #: Longest time one question to the provider may take, all in all.
     provider_timeout: float
-    #: True: client_secret_basic, False: client_secret_post, None: what the metadata prefers.
-    basic_auth: bool | None
+    #: How we authenticate at the provider; None: what its metadata prefers.
+    client_auth: str | None
+    #: The private key of `private_key_jwt`.
+    client_key: Key | None = field(repr=False)
 
     #: Our public origin, `https://app.example.com`. redirect_uri is built from it, never from Host.
     base_url: str
@@ -119,6 +123,8 @@ class Conf:
     claims: tuple[str, ...] = ("sub", "name", "email", "picture")
     #: Ask the provider's UserInfo at sign-in; its `sub` must match.
     userinfo: bool = True
+    #: Push each authorization request, RFC 9126; done anyway where the provider requires it.
+    par: bool = False
     #: The header that every fetched call must carry, with the value 1.
     header: str = "X-BFF"
     #: Where to go when nothing better is known.
@@ -192,15 +198,15 @@ class _Reading:
 
     def conf(self) -> Conf:
         ours = {f.name: f.name.upper() for f in fields(Conf) if f.name not in _FROM_OIDC}
+        ours |= {"client_auth": "CLIENT_AUTH", "client_key": "CLIENT_KEY"}
         self.unknown(self.given, ours.values(), 'OAUTHBFF["%s"]')
         return Conf(
             issuer=self.issuer(),
             client_id=self.required("OIDC_RP_CLIENT_ID"),
-            client_secret=self.required("OIDC_RP_CLIENT_SECRET"),
             scopes=self.scopes(),
             sign_algorithm=self.algorithm(),
             provider_timeout=self.provider_timeout(),
-            basic_auth=getattr(settings, "OIDC_TOKEN_USE_BASIC_AUTH", None),
+            **self.client_authentication(),
             base_url=self.base_url(),
             upstreams=self.upstreams(),
             keys=self.keys(),
@@ -307,6 +313,32 @@ class _Reading:
             self.say("E009", "OIDC_TIMEOUT is not usable.", hint)
             return 10.0
         return float(value)
+
+    def client_authentication(self) -> dict[str, Any]:
+        """How we authenticate: CLIENT_AUTH, or mozilla-django-oidc's own switch, or by metadata."""
+        method = self.given.get("CLIENT_AUTH")
+        basic = getattr(settings, "OIDC_TOKEN_USE_BASIC_AUTH", None)
+        if basic not in (None, True, False):
+            self.say("E026", "OIDC_TOKEN_USE_BASIC_AUTH must be True or False.", f"{basic!r}")
+        elif method is None and basic is not None:
+            method = "client_secret_basic" if basic else "client_secret_post"
+        key = None
+        if self.given.get("CLIENT_KEY"):
+            method = method or "private_key_jwt"
+            try:
+                key = read_key(str(self.given["CLIENT_KEY"]))
+            except ValueError as exc:
+                self.say("E026", 'OAUTHBFF["CLIENT_KEY"] is not usable.', f"{exc}.")
+        if method is not None and method not in AUTH_METHODS:
+            hint = f"One of {', '.join(AUTH_METHODS)}."
+            self.say("E026", f'OAUTHBFF["CLIENT_AUTH"] is {method!r}.', hint)
+        if method == "private_key_jwt":
+            if not self.given.get("CLIENT_KEY"):
+                hint = "A JWK or PEM; register its public half at the provider."
+                self.say("E026", 'private_key_jwt needs OAUTHBFF["CLIENT_KEY"].', hint)
+            return {"client_auth": method, "client_key": key, "client_secret": ""}
+        secret = self.required("OIDC_RP_CLIENT_SECRET")
+        return {"client_auth": method, "client_key": key, "client_secret": secret}
 
     # --- ourselves ---
 
@@ -496,13 +528,15 @@ _FROM_OIDC = {
     "scopes",
     "sign_algorithm",
     "provider_timeout",
-    "basic_auth",
+    "client_auth",
+    "client_key",
 }
 _PLAIN: dict[str, Any] = {
     "idle_timeout": int,
     "absolute_timeout": int,
     "refresh_leeway": int,
     "userinfo": bool,
+    "par": bool,
     "home_url": str,
     "error_url": str,
     "claims_hook": str,

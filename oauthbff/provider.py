@@ -8,7 +8,6 @@ value or one of the four `ProviderError`s, and no text of the provider's.
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
 import re
@@ -19,14 +18,14 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, quote_plus, urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 import urllib3
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-from . import claims
+from . import claims, client_auth
 from .claims import TokenResponse
 from .conf import conf, is_loopback
 from .errors import (
@@ -60,6 +59,8 @@ class Metadata:
     revocation_endpoint: str | None = None
     end_session_endpoint: str | None = None
     auth_methods: tuple[str, ...] = ("client_secret_basic",)
+    par_endpoint: str | None = None
+    par_required: bool = False
     #: Whether each authorization response carries `iss`. RFC 9207 §3.
     names_itself: bool = False
 
@@ -77,9 +78,32 @@ class _Answer:
             raise ProviderNonsense("the answer is not JSON") from None
 
 
+def document() -> dict[str, Any]:
+    """Return the provider's metadata as it published it, for diagnosis. Raises `ProviderError`."""
+    return dict(_metadata.get(conf().issuer, wait=conf().provider_timeout))
+
+
 def metadata() -> Metadata:
     """Return the provider's metadata, discovered from the issuer. Raises `ProviderError`."""
     return _read_metadata(_metadata.get(conf().issuer, wait=conf().provider_timeout))
+
+
+def push(parameters: dict[str, str]) -> str:
+    """Leave an authorization request at the provider; return the `request_uri` for it.
+
+    One per sign-in: it may be used once. RFC 9126 §2.
+    """
+    endpoint = metadata().par_endpoint
+    if endpoint is None:
+        raise ProviderNonsense("the metadata has no pushed_authorization_request_endpoint")
+    answer = _post(endpoint, parameters)
+    if answer.status != 201:
+        raise ProviderRefused(_oauth_error(answer))
+    body = answer.json()
+    request_uri = body.get("request_uri") if isinstance(body, Mapping) else None
+    if not isinstance(request_uri, str) or not request_uri:
+        raise ProviderNonsense("the pushed request came back without a request_uri")
+    return request_uri
 
 
 def exchange(code: str, *, redirect_uri: str, code_verifier: str) -> TokenResponse:
@@ -248,6 +272,8 @@ def _read_metadata(document: Mapping[str, Any]) -> Metadata:
         revocation_endpoint=endpoint("revocation_endpoint"),
         end_session_endpoint=endpoint("end_session_endpoint"),
         auth_methods=tuple(methods) if isinstance(methods, list) else ("client_secret_basic",),
+        par_endpoint=endpoint("pushed_authorization_request_endpoint"),
+        par_required=document.get("require_pushed_authorization_requests") is True,
         names_itself=document.get("authorization_response_iss_parameter_supported") is True,
     )
 
@@ -334,23 +360,26 @@ def safe_code(error: Any) -> str:
 def _post(url: str, fields: dict[str, str], *, patience: float | None = None) -> _Answer:
     """POST a form as our client. RFC 6749 §2.3.1."""
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-    if _uses_basic_auth():
-        pair = f"{quote_plus(conf().client_id)}:{quote_plus(conf().client_secret)}"
-        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    else:
-        fields = {
-            **fields,
-            "client_id": conf().client_id,
-            "client_secret": conf().client_secret,
-        }
-    return _ask("POST", url, headers=headers, body=urlencode(fields), patience=patience)
+    client = client_auth.Client(
+        client_id=conf().client_id,
+        issuer=conf().issuer,
+        secret=conf().client_secret,
+        key=conf().client_key,
+    )
+    ours, shown = client_auth.credentials(client, auth_method())
+    body = urlencode({**fields, **ours})
+    return _ask("POST", url, headers={**headers, **shown}, body=body, patience=patience)
 
 
-def _uses_basic_auth() -> bool:
-    if conf().basic_auth is not None:
-        return bool(conf().basic_auth)
+def auth_method() -> str:
+    """How we authenticate: as configured, else what the provider's metadata prefers."""
+    configured = conf().client_auth
+    if configured is not None:
+        return configured
     methods = metadata().auth_methods
-    return "client_secret_basic" in methods or "client_secret_post" not in methods
+    if "client_secret_basic" in methods or "client_secret_post" not in methods:
+        return "client_secret_basic"
+    return "client_secret_post"
 
 
 def _get_json(url: str) -> dict[str, Any]:

@@ -52,6 +52,9 @@ for _name, _read in {
     "HOME_URL": env.str,
     "ERROR_URL": env.str,
     "CLAIMS": env.list,
+    "CLIENT_AUTH": env.str,
+    "CLIENT_KEY": env.str,
+    "PAR": env.bool,
 }.items():
     if f"OAUTHBFF_{_name}" in env.ENVIRON:
         OAUTHBFF[_name] = _read(f"OAUTHBFF_{_name}")

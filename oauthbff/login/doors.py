@@ -7,7 +7,7 @@ import logging
 import time
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from django.contrib import auth
 from django.db import transaction
@@ -71,6 +71,10 @@ class LoginDoor(Seam, OIDCAuthenticationRequestView):
             begun = request.session
         finally:
             request.session = session
+        try:
+            location = self.location(redirect["Location"])
+        except ProviderError as exc:
+            return show_failure(request, exc)
         parameters = self.get_extra_params(request)
         [(state, entry)] = begun["oidc_states"].items()
         current = Transaction(
@@ -84,10 +88,22 @@ class LoginDoor(Seam, OIDCAuthenticationRequestView):
             replaces=handle_of(request),
         )
         response = HttpResponse(status=302)
-        response["Location"] = joined(self.OIDC_OP_AUTH_ENDPOINT, redirect["Location"])
+        response["Location"] = location
         make_room(request, response)
         current.save(response)
         return harden(response)
+
+    def location(self, built: str) -> str:
+        """Where to send the browser: the parent's URL, or a reference to the pushed request.
+
+        The parent appends `?query`, also to an endpoint that has a query. RFC 6749 §3.1.
+        """
+        endpoint, metadata = self.OIDC_OP_AUTH_ENDPOINT, provider.metadata()
+        query = built[len(endpoint) + 1 :]
+        if conf().par or metadata.par_required:
+            request_uri = provider.push(dict(parse_qsl(query)))
+            query = urlencode({"client_id": conf().client_id, "request_uri": request_uri})
+        return endpoint + ("&" if "?" in endpoint else "?") + query
 
     def get_extra_params(self, request: HttpRequest) -> dict[str, str]:
         """What joins or replaces the parent's parameters: our redirect_uri, and little else."""
@@ -99,11 +115,6 @@ class LoginDoor(Seam, OIDCAuthenticationRequestView):
         if not parameters.get("max_age", "0").isdecimal():
             del parameters["max_age"]
         return parameters
-
-
-def joined(endpoint: str, location: str) -> str:
-    """The parent appends `?query`, also to an endpoint that has a query. RFC 6749 §3.1."""
-    return endpoint + ("&" if "?" in endpoint else "?") + location[len(endpoint) + 1 :]
 
 
 def handle_of(request: HttpRequest) -> str | None:

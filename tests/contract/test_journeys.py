@@ -261,3 +261,47 @@ def test_a_token_endpoint_that_fails_signs_nobody_in(
         provider.mend()
     assert site.sql("SELECT count(*) FROM oauthbff_tokengrant") == [(0,)]
     assert "Traceback" not in site.log()
+
+
+def test_step_up_asks_the_provider_anew_and_replaces_the_grant(
+    site: Site, browser: Browser, provider: NodeProvider
+):
+    browser.login("jane")
+    first = browser.session()["grant"]["handle"]
+    provider.forget_log()
+    time.sleep(1.1)
+    landed = browser.navigate("login/?max_age=0&return_to=/vault", from_site=f"{site.base_url}/")
+    assert landed.url == f"{site.base_url}/vault"
+    [asked] = [call for call in provider.calls("/auth") if "max_age" in call.params]
+    assert asked.params["max_age"] == "0"
+    second = browser.session()["grant"]["handle"]
+    assert first != second
+    ended = site.sql("SELECT end_reason FROM oauthbff_tokengrant WHERE end_reason <> ''")
+    assert len(ended) == 1
+
+
+def test_the_claims_hook_maps_groups_at_each_sign_in(make_site: MakeSite, provider: NodeProvider):
+    site = make_site(fresh=True)
+    site.browser().login("jane")  # the provider puts everybody into the group "staff"
+    assert site.sql("SELECT count(*) FROM auth_user WHERE is_staff = %s", (True,)) == [(1,)]
+    plain = make_site(fresh=True, env={"OAUTHBFF_CLAIMS_HOOK": "builtins.print"})
+    plain.browser().login("jane")
+    assert plain.sql("SELECT count(*) FROM auth_user WHERE is_staff = %s", (True,)) == [(0,)]
+
+
+def test_long_odd_and_hostile_claims_do_not_break_a_sign_in(
+    make_site: MakeSite, provider: NodeProvider
+):
+    site = make_site(workers=2, database="postgresql")
+    for odd in (
+        {"email": 123},
+        {"email": ["a@b"]},
+        {"email": "x" * 300 + "@example.com"},
+        {"name": "nul\0byte", "given_name": "nul\0", "family_name": "y" * 500},
+        {"given_name": "\ud800"},
+    ):
+        provider.fault("/me", patch=odd)
+        browser = site.browser()
+        browser.login("jane")
+        assert browser.fetch("session/").status == 200
+    assert "Traceback" not in site.log()

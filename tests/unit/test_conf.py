@@ -83,7 +83,7 @@ def test_the_least_configuration_has_the_documented_defaults(configure: Configur
     assert (found.idle_timeout, found.absolute_timeout, found.refresh_leeway) == (1800, 28800, 60)
     assert found.claims == ("sub", "name", "email", "picture")
     assert (found.userinfo, found.header, found.home_url) == (True, "X-BFF", "/")
-    assert (found.error_url, found.claims_hook, found.basic_auth) == (None, None, None)
+    assert (found.error_url, found.claims_hook, found.client_auth) == (None, None, None)
     assert (found.revocation_days, found.retention_days) == (7, 90)
     photos = found.upstreams["photos"]
     assert (photos.token, photos.methods[0], photos.embed, photos.cache) == (
@@ -496,7 +496,9 @@ def test_every_scalar_can_be_written_in_the_environment() -> None:
         "scopes": ["openid", "photos.read"],
         "sign_algorithm": "ES256",
         "provider_timeout": 7.5,
-        "basic_auth": None,
+        "client_auth": None,
+        "client_key": None,
+        "par": False,
         "base_url": "https://app.example.com",
         "idle_timeout": 900,
         "absolute_timeout": 7200,

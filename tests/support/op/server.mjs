@@ -15,6 +15,7 @@ const DEFAULTS = {
   CLIENT_ID: "bff",
   CLIENT_SECRET: "bff-secret-bff-secret-bff-secret-bff",
   CLIENT_AUTH: "client_secret_basic",
+  CLIENT_JWKS: "", // our public keys, for private_key_jwt
   REDIRECT_URI: "http://localhost:8000/bff/callback/", // several: separated by spaces
   POST_LOGOUT_URI: "http://localhost:8000/bff/logged-out/",
   BACKCHANNEL_LOGOUT_URI: "", // empty: the client is not told of logouts
@@ -151,6 +152,7 @@ function build(issuer, config, keys, store, messages) {
         client_id: config.CLIENT_ID,
         client_secret: config.CLIENT_SECRET,
         token_endpoint_auth_method: config.CLIENT_AUTH,
+        jwks: config.CLIENT_JWKS ? JSON.parse(config.CLIENT_JWKS) : undefined,
         redirect_uris: config.REDIRECT_URI.split(" "),
         post_logout_redirect_uris: on("LOGOUT") ? config.POST_LOGOUT_URI.split(" ") : undefined,
         grant_types: ["authorization_code", "refresh_token"],
