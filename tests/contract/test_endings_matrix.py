@@ -1,0 +1,180 @@
+"""Every reason to end, on every session engine: refused, explained, told."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeSite
+from tests.support.browser import Browser
+from tests.support.provider import NodeProvider
+from tests.support.site import Site
+
+LONG_AGO = "2020-01-01 00:00:00"
+SESSION_COOKIE = "__Host-Http-bff-auth"
+
+
+def twin_of(site: Site, jane: Browser) -> Browser:
+    """A browser with the same session and a jar of its own: what it is told, Jane's is not."""
+    twin = site.browser()
+    twin.cookies.plant(SESSION_COOKIE, jane.cookies[SESSION_COOKIE].value)
+    return twin
+
+
+def by_logout_elsewhere(site: Site, jane: Browser, provider: NodeProvider) -> None:
+    twin_of(site, jane).fetch("logout/", "POST")
+
+
+def by_the_provider(site: Site, jane: Browser, provider: NodeProvider) -> None:
+    provider.end_session("jane")
+
+
+def by_an_operator(site: Site, jane: Browser, provider: NodeProvider) -> None:
+    site.manage("endgrants", "--subject", "jane", "--reason", "test", "--yes")
+
+
+def by_herself_from_another_browser(site: Site, jane: Browser, provider: NodeProvider) -> None:
+    other = site.browser()
+    other.login("jane")
+    assert other.fetch("sessions/others/", "DELETE").json() == {"ended": 1}
+    other.fetch("logout/", "POST")
+
+
+def by_disabling(site: Site, jane: Browser, provider: NodeProvider) -> None:
+    site.sql("UPDATE auth_user SET is_active = %s", (False,))
+
+
+def by_deleting(site: Site, jane: Browser, provider: NodeProvider) -> None:
+    code = "from django.contrib.auth.models import User; User.objects.all().delete()"
+    site.manage("shell", "-v0", "-c", code)
+
+
+def by_idling(site: Site, jane: Browser, provider: NodeProvider) -> None:
+    site.sql("UPDATE oauthbff_tokengrant SET last_used_at = %s", (LONG_AGO,))
+
+
+def by_age(site: Site, jane: Browser, provider: NodeProvider) -> None:
+    site.sql("UPDATE oauthbff_tokengrant SET expires_at = %s", (LONG_AGO,))
+
+
+def by_a_refused_refresh(site: Site, jane: Browser, provider: NodeProvider) -> None:
+    site.sql("UPDATE oauthbff_tokengrant SET access_expires_at = %s", (LONG_AGO,))
+    refusal = {"error": "invalid_grant"}
+    provider.fault("/token", grant_type="refresh_token", status=400, body=refusal)
+
+
+def by_signing_in_again(site: Site, jane: Browser, provider: NodeProvider) -> None:
+    twin = twin_of(site, jane)
+    twin.login("jane")
+    twin.fetch("logout/", "POST")
+
+
+REASONS: dict[str, tuple[Callable[[Site, Browser, NodeProvider], None], str]] = {
+    "logout elsewhere": (by_logout_elsewhere, "logout"),
+    "back-channel": (by_the_provider, "backchannel"),
+    "operator": (by_an_operator, "admin"),
+    "herself": (by_herself_from_another_browser, "logout"),
+    "disabled": (by_disabling, "user_disabled"),
+    "deleted": (by_deleting, "user_disabled"),
+    "idle": (by_idling, "idle"),
+    "absolute": (by_age, "absolute"),
+    "refused refresh": (by_a_refused_refresh, "invalid_grant"),
+    "superseded": (by_signing_in_again, "superseded"),
+}
+
+
+@pytest.fixture(params=["db", "cached_db", "cache", "file"])
+def engine_site(request: pytest.FixtureRequest, make_site: MakeSite, _session_folder: Path) -> Site:
+    engine = f"django.contrib.sessions.backends.{request.param}"
+    env = {"SESSION_ENGINE": engine, "TMPDIR": str(_session_folder)}
+    return make_site(workers=2, cache="redis", env=env)
+
+
+@pytest.fixture(scope="session")
+def _session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("session-files")
+
+
+@pytest.mark.parametrize("how", REASONS)
+def test_an_ending_is_final_explained_and_told(engine_site: Site, provider: NodeProvider, how: str):
+    site, (act, reason) = engine_site, REASONS[how]
+    jane = site.browser()
+    jane.login("jane")
+    assert jane.fetch("api/photos/1").status == 200
+    act(site, jane, provider)
+    ended_at = time.monotonic()
+    calls = jane.together(4, "api/photos/1")  # both workers
+    assert time.monotonic() - ended_at < 5
+    assert {(one.status, one.code) for one in calls} == {(401, "grant_ended")}
+    assert {one.json()["reason"] for one in calls} == {reason}
+    inside = jane.navigate("/admin/", from_site=f"{site.base_url}/", follow=False)
+    assert inside.status == 302
+    assert jane.session()["ended"] == reason  # still, after the site's own view
+    assert provider.live_refresh_tokens == 0
+    told = site.sql("SELECT DISTINCT revocation FROM oauthbff_tokengrant")
+    assert told == [("done",)]
+    if how != "deleted":
+        jane.login("jane") if how != "disabled" else None
+
+
+def test_a_lost_key_ends_the_grant_and_is_no_error(make_site: MakeSite, provider: NodeProvider):
+    site = make_site(fresh=True)
+    jane = site.browser()
+    jane.login("jane")
+    site.restart({"OAUTHBFF_KEYS": "new:" + base64.b64encode(os.urandom(32)).decode()})
+    refused = jane.fetch("api/photos/1")
+    assert (refused.status, refused.json()["reason"]) == (401, "key_lost")
+    assert jane.session()["ended"] == "key_lost"
+    assert site.sql("SELECT revocation FROM oauthbff_tokengrant") == [("failed",)]
+    assert jane.fetch("logout/", "POST").status == 200
+    jane.login("jane")
+    assert "Traceback" not in site.log()
+
+
+def test_a_rotated_key_signs_nobody_out(make_site: MakeSite, provider: NodeProvider):
+    old, new = (base64.b64encode(os.urandom(32)).decode() for _ in range(2))
+    provider.configure(ACCESS_TTL=2)
+    site = make_site(fresh=True, env={"OAUTHBFF_KEYS": f"old:{old}"})
+    provider.configure(ACCESS_TTL=2)
+    jane = site.browser()
+    jane.login("jane")
+    site.restart({"OAUTHBFF_KEYS": f"new:{new},old:{old}"})
+    time.sleep(2)
+    assert jane.fetch("api/photos/1").status == 200
+    [(sealed,)] = site.sql("SELECT envelope FROM oauthbff_tokengrant")
+    assert sealed.startswith("v1.new.")
+
+
+def test_the_provider_is_told_although_it_was_down_three_times(
+    make_site: MakeSite, provider: NodeProvider
+):
+    site = make_site(workers=2)
+    jane = site.browser()
+    jane.login("jane")
+    provider.fault("/token/revocation", status=503, times=3)
+    jane.fetch("logout/", "POST")
+    for attempt in (1, 2, 3):
+        assert site.sql("SELECT revocation, revocation_attempts FROM oauthbff_tokengrant") == [
+            ("pending", attempt)
+        ]
+        site.sql("UPDATE oauthbff_tokengrant SET revocation_due_at = %s", (LONG_AGO,))
+        site.manage("sweepgrants")
+    assert site.sql("SELECT revocation, envelope FROM oauthbff_tokengrant") == [("done", "")]
+    assert provider.live_refresh_tokens == 0
+    kinds = [kind for (kind,) in site.sql("SELECT kind FROM oauthbff_grantevent ORDER BY id")]
+    assert kinds == ["issued", "ended", *["revocation_failed"] * 3, "revoked"]
+
+
+def test_a_provider_without_the_endpoint_is_no_error(make_site: MakeSite, provider: NodeProvider):
+    provider.configure(REVOCATION="0")
+    site = make_site(fresh=True)
+    provider.configure(REVOCATION="0")
+    jane = site.browser()
+    jane.login("jane")
+    assert jane.fetch("logout/", "POST").status == 200
+    assert site.sql("SELECT revocation, envelope FROM oauthbff_tokengrant") == [("unsupported", "")]
