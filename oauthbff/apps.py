@@ -43,12 +43,17 @@ def _on_logout(request: Any, **_: Any) -> None:
 
 
 def _after_save(instance: Any, **_: Any) -> None:
-    """A user who is disabled is out at once, everywhere."""
+    """A user who is disabled is out at once, everywhere; with a setting, a new password too."""
     from . import grants
+    from .conf import conf
     from .models import EndReason, TokenGrant
 
+    theirs = TokenGrant.objects.filter(user=instance)
     if not instance.is_active:
-        grants.end(TokenGrant.objects.filter(user=instance), reason=EndReason.USER_DISABLED)
+        grants.end(theirs, reason=EndReason.USER_DISABLED)
+    # AbstractBaseUser keeps a password that was just set until it is saved.
+    elif getattr(instance, "_password", None) is not None and conf().end_on_password_change:
+        grants.end(theirs, reason=EndReason.LOGOUT, note="the password was changed")
 
 
 def _before_delete(instance: Any, **_: Any) -> None:

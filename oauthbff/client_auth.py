@@ -74,6 +74,8 @@ def read_key(text: str) -> Key:
     """Read a private key from a JWK or PEM. Raises `ValueError` saying what is wrong with it."""
     try:
         data: Any = json.loads(text) if text.lstrip().startswith("{") else text
+        if isinstance(data, dict) and data.get("kty") not in ("RSA", "EC", "OKP"):
+            raise ValueError("a symmetric key")
         kind = None if isinstance(data, dict) else _kind_of_pem(text)
         key = jwk.import_key(data, kind) if kind else jwk.import_key(data)
     except (JoseError, ValueError, TypeError, KeyError):

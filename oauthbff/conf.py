@@ -133,6 +133,9 @@ class Conf:
     error_url: str | None = None
     #: Dotted callable `(user, claims) -> None`, called at each sign-in before the user is saved.
     claims_hook: str | None = None
+    #: A changed password ends all of a user's grants. Off: the session it was changed in stays,
+    #: the others go, as is Django's own rule.
+    end_on_password_change: bool = False
     #: Days after which a revocation that the provider never confirmed is given up.
     revocation_days: int = 7
     #: Days that ended grants and their events are kept.
@@ -166,7 +169,11 @@ def conf() -> Conf:
 
 @receiver(setting_changed)
 def _forget(*, setting: str, **_: object) -> None:
-    if setting == "OAUTHBFF" or setting.startswith("OIDC_") or setting == "SECRET_KEY":
+    if (
+        setting in ("OAUTHBFF", "SESSION_ENGINE")
+        or setting.startswith("OIDC_")
+        or setting == "SECRET_KEY"
+    ):
         conf.cache_clear()
 
 
@@ -192,6 +199,9 @@ class _Reading:
             self.say("E001", "OAUTHBFF is not a dictionary.", "Add OAUTHBFF = {…} to the settings.")
             given = {}
         self.given: Mapping[str, Any] = given
+        if settings.SESSION_ENGINE == "django.contrib.sessions.backends.signed_cookies":
+            sentence = "SESSION_ENGINE keeps sessions in the cookie: they could not be ended here."
+            self.say("E027", sentence, "Use the db, cached_db, cache or file engine.")
 
     def say(self, check: str, sentence: str, hint: str) -> None:
         self.problems.append((f"oauthbff.{check}", sentence, hint))
@@ -537,6 +547,7 @@ _PLAIN: dict[str, Any] = {
     "refresh_leeway": int,
     "userinfo": bool,
     "par": bool,
+    "end_on_password_change": bool,
     "home_url": str,
     "error_url": str,
     "claims_hook": str,

@@ -55,6 +55,7 @@ for _name, _read in {
     "CLIENT_AUTH": env.str,
     "CLIENT_KEY": env.str,
     "PAR": env.bool,
+    "END_ON_PASSWORD_CHANGE": env.bool,
 }.items():
     if f"OAUTHBFF_{_name}" in env.ENVIRON:
         OAUTHBFF[_name] = _read(f"OAUTHBFF_{_name}")

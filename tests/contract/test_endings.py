@@ -331,3 +331,20 @@ def test_an_event_stream_is_cut_when_its_grant_ends(
                 assert time.monotonic() - ended_at < 6
         assert time.monotonic() - ended_at < 6
         assert next(his.chunks)
+
+
+@pytest.mark.parametrize(("setting", "stands"), [("True", False), ("False", True)])
+def test_a_new_password_ends_all_grants_where_the_site_wants_it(
+    make_site: MakeSite, provider: NodeProvider, setting: str, stands: bool
+):
+    site = make_site(env={"OAUTHBFF_END_ON_PASSWORD_CHANGE": setting})
+    jane = site.browser()
+    jane.login("jane")
+    code = (
+        "from django.contrib.auth.models import User\n"
+        "user = User.objects.get(); user.set_password('new'); user.save()"
+    )
+    site.manage("shell", "-v0", "-c", code)
+    assert (provider.live_refresh_tokens == 1) is stands
+    assert jane.fetch("api/photos/1").json()["reason"] == "logout"  # Django's own rule
+    assert provider.live_refresh_tokens == 0

@@ -49,8 +49,9 @@ def configure(settings: Any) -> Configure:
     """`configure(BASE_URL=…, OIDC_TIMEOUT=…)`: good settings but for these; then `conf()`."""
 
     def write(**changes: Any) -> Conf:
-        ours = {k: v for k, v in (GOOD | changes).items() if not k.startswith("OIDC_")}
-        theirs = OIDC | {k: v for k, v in changes.items() if k.startswith("OIDC_")}
+        of_django = ("OIDC_", "SESSION_")
+        ours = {k: v for k, v in (GOOD | changes).items() if not k.startswith(of_django)}
+        theirs = OIDC | {k: v for k, v in changes.items() if k.startswith(of_django)}
         for name, value in theirs.items():
             if value is ABSENT:
                 delattr(settings, name)
@@ -254,6 +255,10 @@ BAD = [
     *rows("E006", "OIDC_OP_ISSUER", "https://op.example.com:99999/", "https://[::1"),
     *rows("E007", "OIDC_RP_SCOPES", "", "profile email", "openidx", "OpenID"),
     *rows("E008", "OIDC_RP_SIGN_ALGO", "none", "HS256", "HS512", "rs256", "", None, "ES256K"),
+    *rows("E026", "OIDC_TOKEN_USE_BASIC_AUTH", "no", 2),
+    *rows("E026", "CLIENT_AUTH", "none", "tls_client_auth", "private_key_jwt"),
+    *rows("E026", "CLIENT_KEY", "junk", '{"kty": "oct", "k": "AAAA"}'),
+    *rows("E027", "SESSION_ENGINE", "django.contrib.sessions.backends.signed_cookies"),
     *rows("E009", "OIDC_TIMEOUT", 0, -1, 121, "10", None, True, float("nan"), float("inf")),
     *rows("E010", "BASE_URL", ABSENT, "", None, 5, "app.example.com", "//app.example.com"),
     *rows("E010", "BASE_URL", "https://app.example.com/bff", "https://app.example.com?a=1"),
@@ -499,6 +504,7 @@ def test_every_scalar_can_be_written_in_the_environment() -> None:
         "client_auth": None,
         "client_key": None,
         "par": False,
+        "end_on_password_change": False,
         "base_url": "https://app.example.com",
         "idle_timeout": 900,
         "absolute_timeout": 7200,
