@@ -185,12 +185,12 @@ def judge_signature(
         header = _strict_json(_base64url(token.split(".")[0]))
     except ValueError:
         raise TokenRejected("malformed") from None
-    if not _same_algorithm(header.get("alg"), algorithm):
+    if not same_algorithm(header.get("alg"), algorithm):
         raise TokenRejected("alg_wrong", f"{str(header.get('alg'))[:20]!r}, not {algorithm}")
     if "crit" in header or "b64" in header:
         raise TokenRejected("crit_unsupported")
     kid = header.get("kid")
-    candidates = [key for key in keys if _fits(key, algorithm, kid)][:MAX_KEYS_TRIED]
+    candidates = [key for key in keys if fits(key, algorithm, kid)][:MAX_KEYS_TRIED]
     if not candidates:
         raise TokenRejected("unknown_key", "no key of the provider fits")
     registry = jws.JWSRegistry(algorithms=[str(header["alg"])], strict_check_header=False)
@@ -271,7 +271,7 @@ def _judge_at_hash(at_hash: Any, access_token: str, algorithm: str) -> None:
         raise TokenRejected("at_hash_wrong")
 
 
-def _fits(key: Mapping[str, Any], algorithm: str, kid: Any) -> bool:
+def fits(key: Mapping[str, Any], algorithm: str, kid: Any) -> bool:
     """Whether a JWK may have signed this: kid, use and algorithm agree. RFC 7517 §4."""
     if kid is not None and key.get("kid") != kid:
         return False
@@ -280,7 +280,7 @@ def _fits(key: Mapping[str, Any], algorithm: str, kid: Any) -> bool:
     key_ops = key.get("key_ops", ["verify"])
     if not isinstance(key_ops, list) or "verify" not in key_ops:
         return False
-    if "alg" in key and not _same_algorithm(key["alg"], algorithm):
+    if "alg" in key and not same_algorithm(key["alg"], algorithm):
         return False
     kind = key.get("kty")
     if algorithm[:2] in ("RS", "PS"):
@@ -302,7 +302,7 @@ def _rsa_bits(key: Mapping[str, Any]) -> int:
         return 0
 
 
-def _same_algorithm(one: Any, other: str) -> bool:
+def same_algorithm(one: Any, other: str) -> bool:
     """`Ed25519` is the fully specified name of what was `EdDSA`. RFC 9864."""
     if not isinstance(one, str):
         return False

@@ -377,7 +377,7 @@ class _Reading:
 
     def keys(self) -> Mapping[str, bytes]:
         given = self.given.get("KEYS")
-        hint = "Generate one: openssl rand -base64 32"
+        hint = "Generate one: manage.py oauthbff_key"
         if not isinstance(given, Mapping) or not given:
             self.say("E012", 'OAUTHBFF["KEYS"] is empty: nothing to seal tokens with.', hint)
             return {}

@@ -66,7 +66,7 @@ class Metadata:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -78,9 +78,14 @@ class _Answer:
             raise ProviderNonsense("the answer is not JSON") from None
 
 
-def document() -> dict[str, Any]:
-    """Return the provider's metadata as it published it, for diagnosis. Raises `ProviderError`."""
-    return dict(_metadata.get(conf().issuer, wait=conf().provider_timeout))
+def look(url: str) -> Answer:
+    """Fetch a public document past all caches, for diagnosis. Raises `ProviderError`."""
+    return _ask("GET", url, headers={"Accept": "application/json"})
+
+
+def keys_now(jwks_uri: str) -> list[dict[str, Any]]:
+    """Return the provider's keys as published just now. Raises `ProviderError`."""
+    return list(_fetch_keys(jwks_uri)["keys"])
 
 
 def metadata() -> Metadata:
@@ -228,12 +233,12 @@ def _fetch_metadata(issuer: str) -> dict[str, Any]:
     if document.get("issuer") != issuer:
         raise ProviderNonsense("the metadata names another issuer")
     if "revocation_endpoint" not in document:
-        document = {**_fetch_oauth_metadata(issuer), **document}
+        document = {**oauth_metadata(issuer), **document}
     _read_metadata(document)
     return document
 
 
-def _fetch_oauth_metadata(issuer: str) -> dict[str, Any]:
+def oauth_metadata(issuer: str) -> dict[str, Any]:
     """The RFC 8414 document: some providers name their revocation endpoint only there."""
     parts = urlsplit(issuer)
     path = parts.path.rstrip("/")
@@ -344,7 +349,7 @@ def _token_request(fields: dict[str, str]) -> TokenResponse:
     raise ProviderRefused(error)
 
 
-def _oauth_error(answer: _Answer) -> str:
+def _oauth_error(answer: Answer) -> str:
     """The `error` code of a refusal. RFC 6749 §5.2. Raises `ProviderNonsense` without one."""
     body = answer.json()
     if not isinstance(body, Mapping) or "error" not in body:
@@ -357,7 +362,7 @@ def safe_code(error: Any) -> str:
     return error if isinstance(error, str) and re.fullmatch(r"[a-z0-9_]{1,40}", error) else "odd"
 
 
-def _post(url: str, fields: dict[str, str], *, patience: float | None = None) -> _Answer:
+def _post(url: str, fields: dict[str, str], *, patience: float | None = None) -> Answer:
     """POST a form as our client. RFC 6749 §2.3.1."""
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
     client = client_auth.Client(
@@ -383,7 +388,7 @@ def auth_method() -> str:
 
 
 def _get_json(url: str) -> dict[str, Any]:
-    answer = _ask("GET", url, headers={"Accept": "application/json"})
+    answer = look(url)
     if answer.status != 200:
         raise ProviderNonsense(f"status {answer.status} instead of a document")
     document = answer.json()
@@ -399,7 +404,7 @@ def _ask(
     headers: dict[str, str],
     body: str | None = None,
     patience: float | None = None,
-) -> _Answer:
+) -> Answer:
     """One request, one answer, within `OIDC_TIMEOUT` (or `patience`) seconds all in all.
 
     The socket's timeout bounds each silence, not a drip of bytes; so the request
@@ -422,7 +427,7 @@ def _ask(
 
 def _exchange(
     method: str, url: str, headers: dict[str, str], body: str | None, seconds: float
-) -> _Answer:
+) -> Answer:
     """The I/O of one question. Foreign errors become ours here."""
     try:
         response = _pool().urlopen(
@@ -446,7 +451,7 @@ def _exchange(
     finally:
         response.close()
     found = {key.lower(): value for key, value in response.headers.items()}
-    return _Answer(response.status, found, content)
+    return Answer(response.status, found, content)
 
 
 def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:

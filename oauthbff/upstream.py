@@ -154,6 +154,15 @@ def call(
         raise UpstreamUnreachable("the upstream hung up twice without an answer") from None
 
 
+def reach(upstream: Upstream) -> None:
+    """Connect as a call would, TLS and all, and hang up. Raises what urllib3 and the OS raise."""
+    line = _fresh(upstream)
+    try:
+        line.connect(upstream.timeouts.connect)
+    finally:
+        line.drop()
+
+
 class _NoAnswer(Exception):
     """The peer closed before a single byte of an answer."""
 

@@ -51,7 +51,7 @@ def end(
     """
     if not grants.query.where:
         raise ValueError("refusing to end every grant there is; filter the queryset")
-    deadline = time.monotonic() + (BUDGET_SECONDS if tell_now else 0)
+    deadline = time.monotonic() + BUDGET_SECONDS if tell_now else 0.0
     count = 0
     for batch in _batches(grants.filter(ended_at=None)):
         with transaction.atomic():
@@ -97,14 +97,14 @@ def _mark_ended(
 
 def _after_end(ended: list[uuid.UUID], facts: dict[str, Any], deadline: float) -> None:
     """What follows the commit. Nothing here may fail the request: it is on the row already."""
-    for pk in ended:
-        log.info("grant %s ended: %s", pk, facts["reason"])
-        signals.grant_ended.send_robust(sender=TokenGrant, grant_id=pk, **facts)
+    for grant in TokenGrant.objects.filter(pk__in=ended):
+        log.info("grant %s ended: %s", grant.pk, facts["reason"])
+        signals.grant_ended.send_robust(sender=TokenGrant, grant_id=grant.pk, **facts)
         try:
-            delete_session(pk)
+            delete_session(grant)
             if time.monotonic() < deadline:
-                tell(pk, patience=ANSWER_SECONDS)
-            if facts["reason"] != EndReason.SUPERSEDED:
-                tell_siblings(pk, deadline=deadline, patience=ANSWER_SECONDS)
+                tell(grant.pk, patience=ANSWER_SECONDS)
+            if facts["reason"] != EndReason.SUPERSEDED and deadline:
+                tell_siblings(grant, deadline=deadline, patience=ANSWER_SECONDS)
         except Exception:
-            log.exception("grant %s has ended; the rest is left to sweepgrants", pk)
+            log.exception("grant %s has ended; the rest is left to sweepgrants", grant.pk)

@@ -44,7 +44,8 @@ def tell(pk: uuid.UUID, *, patience: float | None = None) -> str:
     Returns the state of the revocation afterwards. The refresh token goes first,
     because most providers drop the rest with it. RFC 7009 §2.1.
     """
-    if _lives_on(pk):
+    grant = TokenGrant.objects.get(pk=pk)
+    if _lives_on(grant):
         return Revocation.PENDING
     claimed = TokenGrant.objects.filter(
         pk=pk, revocation=Revocation.PENDING, revocation_due_at__lte=timezone.now()
@@ -52,9 +53,9 @@ def tell(pk: uuid.UUID, *, patience: float | None = None) -> str:
         revocation_due_at=timezone.now() + timedelta(seconds=3 * conf().lease_seconds),
         revocation_attempts=F("revocation_attempts") + 1,
     )
-    grant = TokenGrant.objects.get(pk=pk)
     if not claimed:
         return grant.revocation
+    grant.revocation_attempts += 1
     try:
         envelope = Envelope.open(grant.envelope, grant.place)
     except SealBroken as exc:
@@ -70,7 +71,7 @@ def tell(pk: uuid.UUID, *, patience: float | None = None) -> str:
     return _settle(grant, Revocation.DONE if all(told) else Revocation.UNSUPPORTED)
 
 
-def _lives_on(pk: uuid.UUID) -> bool:
+def _lives_on(grant: TokenGrant) -> bool:
     """Whether a newer sign-in of the same provider session has taken this grant's place.
 
     Many providers (node oidc-provider, Keycloak) keep one authorization per client and
@@ -78,20 +79,19 @@ def _lives_on(pk: uuid.UUID) -> bool:
     revoked when the last grant of that session ends; where the provider does not name
     its sessions, when the last grant of that person does. RFC 7009 §2.1.
     """
-    for grant in TokenGrant.objects.filter(pk=pk, end_reason=EndReason.SUPERSEDED):
-        if _siblings(grant).filter(ended_at=None).exists():
-            TokenGrant.objects.filter(pk=pk, revocation=Revocation.PENDING).update(
-                revocation_due_at=timezone.now() + timedelta(hours=1), revocation_error=WAITS
-            )
-            return True
-    return False
+    if grant.end_reason != EndReason.SUPERSEDED:
+        return False
+    lives = _siblings(grant).filter(ended_at=None).exists()
+    if lives:
+        TokenGrant.objects.filter(pk=grant.pk, revocation=Revocation.PENDING).update(
+            revocation_due_at=timezone.now() + timedelta(hours=1), revocation_error=WAITS
+        )
+    return lives
 
 
-def tell_siblings(pk: uuid.UUID, *, deadline: float, patience: float) -> None:
+def tell_siblings(grant: TokenGrant, *, deadline: float, patience: float) -> None:
     """The last grant of a provider session has ended: now its predecessors can be revoked."""
-    waiting = _siblings(TokenGrant.objects.get(pk=pk)).filter(
-        revocation=Revocation.PENDING, revocation_error=WAITS
-    )
+    waiting = _siblings(grant).filter(revocation=Revocation.PENDING, revocation_error=WAITS)
     for sibling in list(waiting.values_list("pk", flat=True)):
         waiting.filter(pk=sibling).update(revocation_due_at=timezone.now(), revocation_error="")
         if time.monotonic() < deadline:
@@ -104,9 +104,8 @@ def _siblings(grant: TokenGrant) -> QuerySet[TokenGrant]:
     ).exclude(pk=grant.pk)
 
 
-def delete_session(pk: uuid.UUID) -> None:
+def delete_session(grant: TokenGrant) -> None:
     """Delete the Django session of a grant, so that the site's other views see nobody."""
-    grant = TokenGrant.objects.get(pk=pk)
     with contextlib.suppress(SealBroken):
         _delete_session(Envelope.open(grant.envelope, grant.place))
 

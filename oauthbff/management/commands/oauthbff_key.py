@@ -1,0 +1,34 @@
+"""manage.py oauthbff_key: a new key to seal tokens with."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from oauthbff.conf import KEY_BYTES, KEY_ID
+
+
+class Command(BaseCommand):
+    help = (
+        "Print a new random key for OAUTHBFF_KEYS, and the same as a line for "
+        'OAUTHBFF["KEYS"]. Nothing is stored. The first key seals and every key opens: put a '
+        "new one first, and keep the old ones until no grant needs them."
+    )
+    #: It has to work where the keys are still missing.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--id", metavar="ID", help="default: year and month, as 2026-11")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        key_id = options["id"] if options["id"] is not None else f"{timezone.now():%Y-%m}"
+        if not KEY_ID.fullmatch(key_id):
+            raise CommandError("An id has letters, digits, - and _; at most 40.")
+        key = base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+        self.stdout.write(f"{key_id}:{key}")
+        self.stdout.write(f'"{key_id}": "{key}",')
