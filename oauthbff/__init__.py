@@ -53,11 +53,11 @@ def access_token(of: HttpRequest | TokenGrant, *, resource: str | None = None) -
     command). The same single refresh for all who ask, the same errors:
     `errors.LoginRequired`, `errors.GrantEnded` (do not ask again) and
     `errors.ProviderError` (the grant stands; try after `retry_after` seconds).
-    `RuntimeError` inside a transaction: a rolled-back refresh would lose a token.
+    `RuntimeError` when a refresh is due inside a transaction: a rollback would lose a token.
     Keep the result out of logs and answers, and ask again rather than store it.
     """
     from . import grants
     from .models import TokenGrant
 
-    grant = of if isinstance(of, TokenGrant) else grants.current(of)
+    grant = grants.reread(of) if isinstance(of, TokenGrant) else grants.current(of)
     return grants.fresh(grant, resource=resource)

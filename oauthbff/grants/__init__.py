@@ -28,6 +28,7 @@ from .standing import (
     expires_in,
     forget_current,
     idle_expires_in,
+    reread,
     standing_among,
     touch,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "issue",
     "judge_logged_out",
     "leave",
+    "reread",
     "shown_claims",
     "note_viewed",
     "spend",

@@ -47,6 +47,9 @@ from .rows import Kind, expiry, let_go_of_the_database, record
 log = logging.getLogger("oauthbff.grants")
 
 POLL_SECONDS = 0.1
+#: How long a database outage is sat out while rotated tokens are in hand: the slack that
+#: `conf().lease_seconds` leaves beside the questions to the provider.
+OUTAGE_SECONDS = 5.0
 
 
 def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None = None) -> str:
@@ -80,18 +83,19 @@ def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None
                 "a refresh failed a moment ago",
                 retry_after=math.ceil((grant.refresh_not_before - now).total_seconds()),
             )
-        owner = _take_lease(grant)
-        if owner is not None:
-            try:
+        try:
+            provider.metadata()  # no discovery under the lease
+            owner = _take_lease(grant)
+            if owner is not None:
                 return _refresh(grant, envelope, owner, resource)
-            except _Overtaken:
-                grant = _reread(grant)
-                continue
-            except ProviderError as exc:
-                if usable:
-                    log.warning("grant %s: refresh failed, the old token serves: %s", grant.pk, exc)
-                    return held.token
-                raise
+        except _Overtaken:
+            grant = _reread(grant)
+            continue
+        except ProviderError as exc:
+            if usable:
+                log.warning("grant %s: refresh failed, the old token serves: %s", grant.pk, exc)
+                return held.token
+            raise
         if usable:
             return held.token
         if time.monotonic() > give_up:
@@ -197,9 +201,24 @@ def _refresh(grant: TokenGrant, envelope: Envelope, owner: str, resource: str | 
 def _renew_lease(grant: TokenGrant, owner: str) -> None:
     """Hold the lease for another step. Raises `_Overtaken` when it is not ours any more."""
     until = database_now(plus_seconds=conf().lease_seconds)
-    if not _ours(grant, owner).update(lease_until=until):
+    patience = time.monotonic() + OUTAGE_SECONDS
+    while True:
+        try:
+            held = _ours(grant, owner).update(lease_until=until)
+            break
+        except (DatabaseError, InterfaceError):
+            _sit_out(patience)
+    if not held:
         raise _Overtaken
     let_go_of_the_database()
+
+
+def _sit_out(patience: float) -> None:
+    """The database is away: wait a little, or raise what it said when patience is over."""
+    if time.monotonic() > patience or connection.in_atomic_block:
+        raise  # noqa: PLE0704 - called from an except block
+    connection.close()
+    time.sleep(0.2)
 
 
 def _ask_for_tokens(
@@ -272,7 +291,7 @@ def _store(
             },
         }
     sealed = dataclasses.replace(envelope, **changes).seal(grant.place)
-    patience = time.monotonic() + conf().provider_timeout
+    patience = time.monotonic() + OUTAGE_SECONDS
     while True:
         try:
             with transaction.atomic():
@@ -299,10 +318,7 @@ def _store(
                 TokenGrant.objects.filter(pk=grant.pk, envelope=sealed, ended_at=None).exists()
             )
         except (DatabaseError, InterfaceError):
-            if time.monotonic() > patience or connection.in_atomic_block:
-                raise
-            connection.close()
-            time.sleep(0.2)
+            _sit_out(patience)
 
 
 def _note_failure(grant: TokenGrant, owner: str, exc: ProviderError, resource: str | None) -> None:
@@ -357,8 +373,11 @@ def _wait(grant: TokenGrant, give_up: float) -> TokenGrant:
             refresh_not_before=grant.refresh_not_before,
             lease_until__gte=database_now(),
         )
-        if not unchanged.exists():
-            break
+        try:
+            if not unchanged.exists():
+                break
+        except (DatabaseError, InterfaceError):
+            _sit_out(give_up)
     return _reread(grant)
 
 

@@ -49,6 +49,18 @@ def current(request: HttpRequest) -> TokenGrant:
     return memory
 
 
+def reread(grant: TokenGrant) -> TokenGrant:
+    """Return the grant as it stands now, for code without a request.
+
+    Raises `LoginRequired` when it is gone, `GrantEnded` when it has ended or must end now.
+    """
+    found = TokenGrant.objects.select_related("user").filter(pk=grant.pk).first()
+    if found is None:
+        raise LoginRequired("the grant is gone")
+    _judge_standing(found)
+    return found
+
+
 def forget_current(request: HttpRequest) -> None:
     """Make `current` look again: the session was changed."""
     request.__dict__.pop("_oauthbff_current", None)
