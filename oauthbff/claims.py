@@ -113,9 +113,11 @@ def judge_refreshed_id_token(
     client_id: str,
     now: float,
     subject: str,
+    first: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the claims of an ID token from a refresh: the same person, or rejected.
+    """Return the claims of an ID token from a refresh: the same person and sign-in, or rejected.
 
+    `first` has the `nonce` and `auth_time` of the sign-in, as far as there were any.
     Raises `TokenRejected`. OIDC Core §12.2.
     """
     claims = _judge_basics(
@@ -123,6 +125,9 @@ def judge_refreshed_id_token(
     )
     if claims["sub"] != subject:
         raise TokenRejected("sub_changed")
+    for name in ("nonce", "auth_time"):
+        if name in claims and first.get(name) is not None and claims[name] != first[name]:
+            raise TokenRejected(f"{name}_changed", "it is of another sign-in")
     return claims
 
 
@@ -348,8 +353,11 @@ def refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _strict_json(raw: bytes) -> dict[str, Any]:
-    """Parse a JSON object; a repeated member is an error, not a choice."""
+def read_json(raw: bytes) -> Any:
+    """Parse JSON as strictly as it is written: a repeated member is an error, not a choice.
+
+    Raises `ValueError`.
+    """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({name for name, _ in pairs}) != len(pairs):
@@ -357,9 +365,13 @@ def _strict_json(raw: bytes) -> dict[str, Any]:
         return dict(pairs)
 
     try:
-        value = json.loads(raw, object_pairs_hook=once, parse_constant=refuse_constant)
+        return json.loads(raw, object_pairs_hook=once, parse_constant=refuse_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _strict_json(raw: bytes) -> dict[str, Any]:
+    value = read_json(raw)
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value

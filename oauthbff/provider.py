@@ -8,7 +8,7 @@ value or one of the four `ProviderError`s, and no text of the provider's.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import re
 import time
@@ -30,6 +30,7 @@ from .claims import TokenResponse
 from .conf import conf, is_loopback
 from .errors import (
     GrantRefused,
+    ProviderError,
     ProviderNonsense,
     ProviderRefused,
     ProviderUnreachable,
@@ -73,7 +74,7 @@ class Answer:
 
     def json(self) -> Any:
         try:
-            return json.loads(self.body, parse_constant=claims.refuse_constant)
+            return claims.read_json(self.body)
         except (ValueError, RecursionError):
             raise ProviderNonsense("the answer is not JSON") from None
 
@@ -189,11 +190,13 @@ def judge_id_token(
     )
 
 
-def judge_refreshed_id_token(token: str, *, subject: str) -> dict[str, Any]:
+def judge_refreshed_id_token(
+    token: str, *, subject: str, first: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the claims of an ID token that came with a refresh. Raises `TokenRejected`."""
     return _with_fresh_keys(
         lambda keys: claims.judge_refreshed_id_token(
-            token, keys=keys, subject=subject, now=time.time(), **_expectations()
+            token, keys=keys, subject=subject, first=first, now=time.time(), **_expectations()
         )
     )
 
@@ -328,7 +331,8 @@ def _signed_userinfo(body: bytes) -> dict[str, Any]:
     audience = found.get("aud")
     if found.get("iss") != conf().issuer:
         raise TokenRejected("userinfo_iss_wrong")
-    if conf().client_id not in ([audience] if isinstance(audience, str) else audience or []):
+    audiences = [audience] if isinstance(audience, str) else audience
+    if not isinstance(audiences, list) or conf().client_id not in audiences:
         raise TokenRejected("userinfo_aud_wrong")
     return dict(found)
 
@@ -342,11 +346,25 @@ def _token_request(fields: dict[str, str]) -> TokenResponse:
         body = answer.json()
         if isinstance(body, Mapping) and "error" in body:
             raise ProviderRefused(safe_code(body["error"]))
-        return claims.judge_token_response(body)
+        try:
+            return claims.judge_token_response(body)
+        except ProviderNonsense:
+            if fields["grant_type"] == "authorization_code":
+                _forget_tokens(body)
+            raise
     error = _oauth_error(answer)
     if error == "invalid_grant":
         raise GrantRefused("the provider answered invalid_grant")
     raise ProviderRefused(error)
+
+
+def _forget_tokens(body: Any) -> None:
+    """Revoke what came in a response that cannot be used, as far as that goes."""
+    for name in ("refresh_token", "access_token"):
+        token = body.get(name) if isinstance(body, Mapping) else None
+        if isinstance(token, str) and token:
+            with contextlib.suppress(ProviderError):
+                revoke(token, name)
 
 
 def _oauth_error(answer: Answer) -> str:

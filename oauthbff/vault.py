@@ -40,6 +40,8 @@ class Envelope:
     session_key: str | None = None
     #: The allow-listed claims that session/ shows. Not secret, but personal.
     claims: dict[str, Any] = field(default_factory=dict)
+    #: `nonce` and `auth_time` of the sign-in, to hold refreshed ID tokens against.
+    first: dict[str, Any] = field(default_factory=dict)
     #: RFC 8707: resource → {"access_token", "expires_at" (Unix time or None)}.
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
 

@@ -31,6 +31,7 @@ def issue(
     sid: str,
     authenticated_at: datetime,
     shown_claims: dict[str, Any],
+    first: dict[str, Any] | None = None,
     session_key: str,
     ip: str | None,
     user_agent: str,
@@ -66,6 +67,7 @@ def issue(
         id_token=tokens.id_token,
         session_key=session_key,
         claims=shown_claims,
+        first=first or {},
     ).seal(grant.place)
     with transaction.atomic():
         grant.save(force_insert=True)

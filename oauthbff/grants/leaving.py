@@ -9,6 +9,7 @@ sign-in after the logout stands. OIDC Back-Channel Logout 1.0 §2.7.
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -53,19 +54,24 @@ def judge_logged_out(grant: TokenGrant) -> None:
     marks = SpentToken.objects.filter(
         issuer=grant.issuer, expires_at__gte=grant.authenticated_at + _kept()
     )
-    for kind, value in (("sid", grant.sid), ("sub", grant.subject)):
+    both = json.dumps([grant.subject, grant.sid])
+    for kind, value in (("sid", grant.sid), ("sub", grant.subject), ("both", both)):
         if value and marks.filter(kind=kind, digest=_digest(value)).exists():
             end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.BACKCHANNEL)
             raise GrantEnded(EndReason.BACKCHANNEL)
 
 
 def _mark(claims: dict[str, Any], left_at: datetime) -> None:
-    """Remember who left and when: the session if it is named, else the person."""
-    kind = "sid" if "sid" in claims else "sub"
+    """Remember who left and when: all that the token names must be met later."""
+    kind, value = "sub", claims.get("sub")
+    if "sid" in claims:
+        kind, value = "sid", claims["sid"]
+    if "sub" in claims and "sid" in claims:
+        kind, value = "both", json.dumps([claims["sub"], claims["sid"]])
     SpentToken.objects.update_or_create(
         kind=kind,
         issuer=conf().issuer,
-        digest=_digest(claims[kind]),
+        digest=_digest(str(value)),
         defaults={"expires_at": max(left_at, timezone.now() - _kept()) + _kept()},
     )
 

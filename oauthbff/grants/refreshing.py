@@ -9,6 +9,7 @@ revoked, never stored.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import math
 import secrets
@@ -18,6 +19,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from django.core.cache import cache
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
@@ -68,6 +70,8 @@ def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None
     """
     give_up = time.monotonic() + conf().lease_seconds + 1
     while True:
+        if grant.ended_at is not None:
+            raise GrantEnded(grant.end_reason)
         envelope = open_envelope(grant)
         held = _held(grant, envelope, resource)
         now = timezone.now()
@@ -75,7 +79,9 @@ def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None
         if usable and not held.is_due(now):
             return held.token
         if envelope.refresh_token is None:
-            return _last_of(grant, held, now)
+            return _last_of(grant, held, now, refused)
+        if resource is not None and cache.get(_refusal_key(grant, resource)):
+            raise ProviderRefused("resource_refused_before")
         if grant.refresh_not_before is not None and now < grant.refresh_not_before:
             if usable:
                 return held.token
@@ -92,7 +98,7 @@ def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None
             grant = _reread(grant)
             continue
         except ProviderError as exc:
-            if usable:
+            if held.usable(timezone.now(), refused):
                 log.warning("grant %s: refresh failed, the old token serves: %s", grant.pk, exc)
                 return held.token
             raise
@@ -103,9 +109,9 @@ def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None
         grant = _wait(grant, give_up)
 
 
-def _last_of(grant: TokenGrant, held: _Held, now: datetime) -> str:
+def _last_of(grant: TokenGrant, held: _Held, now: datetime, refused: str | None) -> str:
     """Without a refresh token: what is at hand as long as it lives, then the grant is over."""
-    if held.usable(now, None):
+    if held.usable(now, refused):
         return held.token
     if grant.access_expires_at is not None and now >= grant.access_expires_at:
         end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.ABSOLUTE)
@@ -158,6 +164,7 @@ def _take_lease(grant: TokenGrant) -> str | None:
     with transaction.atomic(durable=True):
         taken = (
             TokenGrant.objects.filter(pk=grant.pk, version=grant.version, ended_at=None)
+            .filter(refresh_failures=grant.refresh_failures)  # nobody has failed since we looked
             .filter(lease_is_free())
             .update(lease_owner=owner, lease_until=database_now(plus_seconds=conf().lease_seconds))
         )
@@ -172,9 +179,14 @@ def _refresh(grant: TokenGrant, envelope: Envelope, owner: str, resource: str | 
     """Ask the provider under our lease and store what it says. Returns the access token."""
     assert envelope.refresh_token is not None  # noqa: S101 - the caller has looked
     let_go_of_the_database()
+    tokens: TokenResponse | None = None
     try:
         tokens = _ask_for_tokens(grant, owner, envelope.refresh_token, resource)
         tokens = _judge_identity(grant, owner, tokens)
+    except _Overtaken:
+        if tokens is not None:
+            _give_back_if_ended(grant, tokens)
+        raise
     except GrantRefused:
         if _ours(grant, owner).exists():
             end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.INVALID_GRANT)
@@ -192,10 +204,14 @@ def _refresh(grant: TokenGrant, envelope: Envelope, owner: str, resource: str | 
         raise nonsense from None
     if _store(grant, envelope, owner, tokens, resource):
         return tokens.access_token
+    _give_back_if_ended(grant, tokens)
+    raise _Overtaken
+
+
+def _give_back_if_ended(grant: TokenGrant, tokens: TokenResponse) -> None:
     if not TokenGrant.objects.filter(pk=grant.pk, ended_at=None).exists():
         log.warning("grant %s: ended while it was refreshed", grant.pk)
         give_back(tokens)
-    raise _Overtaken
 
 
 def _renew_lease(grant: TokenGrant, owner: str) -> None:
@@ -246,7 +262,8 @@ def _judge_identity(grant: TokenGrant, owner: str, tokens: TokenResponse) -> Tok
         return tokens
     _renew_lease(grant, owner)
     try:
-        provider.judge_refreshed_id_token(tokens.id_token, subject=grant.subject)
+        first = open_envelope(grant).first
+        provider.judge_refreshed_id_token(tokens.id_token, subject=grant.subject, first=first)
         return tokens
     except TokenRejected as exc:
         if exc.reason != "unknown_key":
@@ -321,6 +338,11 @@ def _store(
             _sit_out(patience)
 
 
+def _refusal_key(grant: TokenGrant, resource: str) -> str:
+    digest = hashlib.sha256(resource.encode()).hexdigest()[:32]
+    return f"oauthbff.refused.{grant.pk}.{digest}"
+
+
 def _note_failure(grant: TokenGrant, owner: str, exc: ProviderError, resource: str | None) -> None:
     """Release the lease and share the bad news: nobody asks again for a while.
 
@@ -328,6 +350,7 @@ def _note_failure(grant: TokenGrant, owner: str, exc: ProviderError, resource: s
     """
     if resource is not None and isinstance(exc, ProviderRefused):
         _ours(grant, owner).update(lease_owner="", lease_until=None)
+        cache.set(_refusal_key(grant, resource), True, exc.retry_after)
         return
     pause = max(exc.retry_after, min(2 ** min(grant.refresh_failures, 5), 30))
     with transaction.atomic():

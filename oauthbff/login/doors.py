@@ -233,6 +233,7 @@ class CallbackDoor(Seam, OIDCAuthenticationCallbackView):
             sid=outcome.id_claims.get("sid", ""),
             authenticated_at=datetime.fromtimestamp(outcome.id_claims["iat"], tz=UTC),
             shown_claims=shown(outcome.claims),
+            first={name: outcome.id_claims.get(name) for name in ("nonce", "auth_time")},
             session_key=str(request.session.session_key),
             ip=address_of(request),
             user_agent=request.headers.get("User-Agent", ""),

@@ -702,6 +702,7 @@ def judge_refreshed(token: str, subject: str = "24400320") -> dict[str, Any]:
         client_id=CLIENT,
         now=NOW,
         subject=subject,
+        first={},
     )
 
 
