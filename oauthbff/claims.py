@@ -332,8 +332,13 @@ def _is_time(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    """Whether a `sub` or `sid` is text that every database can keep."""
-    if not isinstance(value, str) or not 0 < len(value) <= 255 or "\0" in value:
+    """Whether a value can be a `sub` or `sid`."""
+    return is_text(value) and 0 < len(value) <= 255
+
+
+def is_text(value: Any) -> bool:
+    """Whether a claim is text that every database can keep."""
+    if not isinstance(value, str) or "\0" in value:
         return False
     return value.encode("utf-8", "ignore").decode() == value
 

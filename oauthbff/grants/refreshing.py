@@ -182,7 +182,7 @@ def _refresh(grant: TokenGrant, envelope: Envelope, owner: str, resource: str | 
     tokens: TokenResponse | None = None
     try:
         tokens = _ask_for_tokens(grant, owner, envelope.refresh_token, resource)
-        tokens = _judge_identity(grant, owner, tokens)
+        tokens = _judge_identity(grant, owner, tokens, envelope.first)
     except _Overtaken:
         if tokens is not None:
             _give_back_if_ended(grant, tokens)
@@ -251,7 +251,9 @@ def _ask_for_tokens(
         return provider.refresh(refresh_token, resource=resource)
 
 
-def _judge_identity(grant: TokenGrant, owner: str, tokens: TokenResponse) -> TokenResponse:
+def _judge_identity(
+    grant: TokenGrant, owner: str, tokens: TokenResponse, first: dict[str, Any]
+) -> TokenResponse:
     """A refreshed ID token must be of the same person, or everything ends here.
 
     One that cannot be verified just now, because the keys are not to be had, is left
@@ -262,7 +264,6 @@ def _judge_identity(grant: TokenGrant, owner: str, tokens: TokenResponse) -> Tok
         return tokens
     _renew_lease(grant, owner)
     try:
-        first = open_envelope(grant).first
         provider.judge_refreshed_id_token(tokens.id_token, subject=grant.subject, first=first)
         return tokens
     except TokenRejected as exc:

@@ -22,7 +22,7 @@ from mozilla_django_oidc.auth import OIDCAuthenticationBackend
 from mozilla_django_oidc.utils import import_from_settings
 
 from oauthbff import provider
-from oauthbff.claims import TokenResponse
+from oauthbff.claims import TokenResponse, is_text
 from oauthbff.conf import conf
 from oauthbff.errors import BFFError, LoginFailed, ProviderError, ProviderNonsense, TokenRejected
 from oauthbff.models import Identity
@@ -213,10 +213,3 @@ class OIDCBackend(Seam, OIDCAuthenticationBackend):
         changed = [name for name, value in before.items() if getattr(user, name) != value]
         if changed:
             user.save(update_fields=changed)
-
-
-def is_text(value: Any) -> bool:
-    """Whether a claim is text that every database can keep."""
-    if not isinstance(value, str) or "\0" in value:
-        return False
-    return value.encode("utf-8", "ignore").decode() == value
