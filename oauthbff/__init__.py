@@ -3,7 +3,7 @@
 The way in, room by room, from the pure to the doors:
 
     errors          the tree of errors: whose fault it is, does the grant survive
-    conf            settings become one frozen, typed, validated object
+    conf/           settings become one frozen, typed, validated object
     cookies         reading one cookie by its exact bytes                       (pure)
     devices         a User-Agent header in two words                            (pure)
     origin          is this call made by our own page?                          (pure)

@@ -1,0 +1,149 @@
+"""The explicit allow-list of APIs that RFC 10017 demands: `OAUTHBFF["UPSTREAMS"]`. E014-E025."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from .reading import HEADER_NAME, Reading, is_loopback, origin_of, split_url
+from .values import METHODS, Timeouts, Upstream
+
+TOKEN_MODES = ("user", "user-or-none", "none")
+ROUTE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+AMBIGUOUS_PATH = re.compile(
+    r"[^!$&'()*+,\-./0-9:;=@A-Z_a-z~%]|//|/\.{1,2}(/|$)|%2[ef]|%5c|%[01]|%(?![0-9a-f]{2})", re.I
+)
+#: Headers that no setting can let through, in either direction.
+NEVER_PASS = frozenset(
+    """
+    cookie cookie2 set-cookie set-cookie2 authorization proxy-authorization
+    proxy-authenticate www-authenticate dpop dpop-nonce host connection keep-alive
+    proxy-connection te trailer transfer-encoding upgrade http2-settings content-length
+    expect via forwarded x-forwarded-for x-forwarded-host x-forwarded-proto
+    x-forwarded-port x-forwarded-prefix x-forwarded-uri x-real-ip x-csrftoken origin
+    clear-site-data strict-transport-security access-control-allow-origin
+    access-control-allow-credentials access-control-allow-methods
+    access-control-allow-headers access-control-expose-headers access-control-max-age
+    x-accel-redirect x-accel-buffering x-accel-charset x-accel-expires x-accel-limit-rate
+    x-sendfile content-security-policy x-bff-error service-worker-allowed refresh
+    """.split()
+)
+
+
+def upstreams(read: Reading) -> Mapping[str, Upstream]:
+    given = read.given.get("UPSTREAMS", {})
+    if not isinstance(given, Mapping):
+        read.say("E014", 'OAUTHBFF["UPSTREAMS"] is not a dictionary.', 'name → {"url": …}')
+        return {}
+    return {
+        name: found
+        for name, options in given.items()
+        if (found := upstream(read, name, options)) is not None
+    }
+
+
+def upstream(read: Reading, name: Any, options: Any) -> Upstream | None:
+    where = f'OAUTHBFF["UPSTREAMS"]["{name}"]'
+    before = len(read.problems)
+    if not isinstance(name, str) or not ROUTE_NAME.fullmatch(name):
+        read.say("E015", f"{where}: not a route name.", "Lower case letters, digits, - and _.")
+        return None
+    if not isinstance(options, Mapping):
+        read.say("E015", f"{where} is not a dictionary.", 'At least {"url": "https://…/"}.')
+        return None
+    names = [f.name for f in fields(Upstream) if f.name != "name"]
+    read.unknown(options, names, where + '["%s"]')
+    values: dict[str, Any] = {key: options[key] for key in names if key in options}
+    values["url"] = upstream_url(read, where, options)
+    for key in ("methods", "permissions", "throttles", "headers", "response_headers", "embed"):
+        if key in values:
+            values[key] = read.sequence(f'{where}["{key}"]', values[key])
+    for key in ("cache", "allow_insecure_http"):
+        if not isinstance(values.get(key, False), bool):
+            read.say("E002", f'{where}["{key}"] must be True or False.', f"{values[key]!r}")
+    if "methods" in values:
+        values["methods"] = tuple(method.upper() for method in values["methods"])
+        for method in sorted(set(values["methods"]) - set(METHODS)):
+            hint = f"Possible: {', '.join(METHODS)}."
+            read.say("E016", f"{where}: method {method!r} cannot be forwarded.", hint)
+    if values.get("token", "user") not in TOKEN_MODES:
+        hint = f"One of {', '.join(TOKEN_MODES)}."
+        read.say("E017", f'{where}["token"] is {values["token"]!r}.', hint)
+    if "paths" in values:
+        values["paths"] = patterns(read, f'{where}["paths"]', values["paths"])
+    if "timeouts" in values:
+        values["timeouts"] = timeouts(read, f'{where}["timeouts"]', values["timeouts"])
+    max_body = values.get("max_body", 0)
+    if isinstance(max_body, bool) or not isinstance(max_body, int) or max_body < 0:
+        read.say("E018", f'{where}["max_body"] is not a number of bytes.', f"It is {max_body!r}.")
+    resource(read, where, values.get("resource"))
+    for key in ("headers", "response_headers"):
+        for header in values.get(key, ()):
+            odd = not HEADER_NAME.fullmatch(header) or "_" in header
+            if odd or header.lower() in NEVER_PASS:
+                hint = "It carries credentials, framing or our own rules."
+                read.say("E019", f'{where}["{key}"]: {header!r} can never pass.', hint)
+    return Upstream(name=name, **values) if len(read.problems) == before else None
+
+
+def upstream_url(read: Reading, where: str, options: Mapping[str, Any]) -> str:
+    url = options.get("url")
+    parts = split_url(url) if isinstance(url, str) else None
+    if parts is None or parts.scheme not in ("https", "http") or not parts.hostname:
+        read.say("E020", f'{where}["url"] is not an absolute https URL.', f"It is {url!r}.")
+        return ""
+    if parts.username is not None or parts.query or parts.fragment or "\\" in str(url):
+        read.say("E020", f'{where}["url"] has a user, query or fragment.', "Remove it.")
+    if AMBIGUOUS_PATH.search(parts.path):
+        read.say("E020", f'{where}["url"] has an ambiguous path.', f"It is {parts.path!r}.")
+    insecure = options.get("allow_insecure_http") is True
+    if parts.scheme == "http" and not (is_loopback(parts.hostname) or insecure):
+        hint = 'Use https, or say "allow_insecure_http": True if that network is yours alone.'
+        read.say("E021", f'{where}["url"] sends tokens over http.', hint)
+    ourselves = split_url(str(read.given.get("BASE_URL", "")).rstrip("/"))
+    if ourselves is not None and origin_of(parts) == origin_of(ourselves):
+        read.say("E022", f'{where}["url"] is this site itread.', "It would call itread.")
+    path = parts.path if parts.path.endswith("/") else parts.path + "/"
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def patterns(read: Reading, where: str, value: Any) -> tuple[re.Pattern[str], ...]:
+    compiled = []
+    for pattern in read.sequence(where, value):
+        if not (pattern.startswith("^") and pattern.endswith("$")):
+            hint = 'Write "^…$": the pattern must say where the path begins and ends.'
+            read.say("E023", f"{where}: {pattern!r} is not anchored.", hint)
+            continue
+        try:
+            compiled.append(re.compile(pattern))
+        except re.error as exc:
+            read.say("E023", f"{where}: {pattern!r} is no regular expression.", str(exc))
+    return tuple(compiled)
+
+
+def timeouts(read: Reading, where: str, value: Any) -> Timeouts:
+    names = [f.name for f in fields(Timeouts)]
+    if not isinstance(value, Mapping):
+        read.say("E024", f"{where} is not a dictionary.", f"Keys: {', '.join(names)}.")
+        return Timeouts()
+    read.unknown(value, names, where + '["%s"]')
+    good: dict[str, float] = {}
+    for name in sorted(set(names) & set(value)):
+        seconds = value[name]
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not number or not 0 < seconds < 86400:
+            read.say("E024", f'{where}["{name}"] is not a time in seconds.', f"{seconds!r}")
+        else:
+            good[name] = float(seconds)
+    return Timeouts(**good)
+
+
+def resource(read: Reading, where: str, value: Any) -> None:
+    if value is None:
+        return
+    parts = split_url(value) if isinstance(value, str) else None
+    if parts is None or not parts.scheme or parts.fragment:
+        hint = "An absolute URI without a fragment. RFC 8707 §2."
+        read.say("E025", f'{where}["resource"] is {value!r}.', hint)

@@ -1,0 +1,48 @@
+"""Our own side: the public origin, the header of our calls, the sessions. E010, E011, E027."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from .reading import HEADER_NAME, Reading, is_loopback, origin_of, split_url
+
+SIGNED_COOKIES = "django.contrib.sessions.backends.signed_cookies"
+
+
+def base_url(read: Reading) -> str:
+    value = read.given.get("BASE_URL")
+    hint = 'Set it to the site\'s public origin, such as "https://app.example.com".'
+    if not isinstance(value, str) or not value:
+        read.say("E010", 'OAUTHBFF["BASE_URL"] is not set.', hint)
+        return ""
+    value = value.rstrip("/")
+    parts = split_url(value)
+    if (
+        parts is None
+        or parts.scheme not in ("https", "http")
+        or not parts.hostname
+        or parts.path
+        or "?" in value
+        or "#" in value
+        or parts.username is not None
+    ):
+        read.say("E010", f'OAUTHBFF["BASE_URL"] is {value!r}: not an origin.', hint)
+    elif parts.scheme == "http" and not is_loopback(parts.hostname):
+        hint = "Cookies and pages would cross the network in clear. Use https."
+        read.say("E011", f'OAUTHBFF["BASE_URL"] is {value!r}: http is for loopback.', hint)
+    return origin_of(parts) if parts is not None else ""
+
+
+def header(read: Reading) -> str:
+    value = read.given.get("HEADER", read.default("header"))
+    if not isinstance(value, str) or not HEADER_NAME.fullmatch(value) or "_" in value:
+        read.say("E002", 'OAUTHBFF["HEADER"] is not a header name.', f"It is {value!r}.")
+        return str(read.default("header"))
+    return value
+
+
+def check_session_engine(read: Reading) -> None:
+    """Sessions must be on the server, where they can be ended."""
+    if settings.SESSION_ENGINE == SIGNED_COOKIES:
+        sentence = "SESSION_ENGINE keeps sessions in the cookie: they could not be ended here."
+        read.say("E027", sentence, "Use the db, cached_db, cache or file engine.")

@@ -1,0 +1,125 @@
+"""What the settings become: frozen values that the whole house reads. No reading, no judging."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit
+
+from oauthbff.client_auth import Key
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeouts:
+    """Seconds the proxy waits for an upstream, phase by phase."""
+
+    connect: float = 3.0
+    first_byte: float = 30.0
+    #: Longest silence inside an answer. An event stream should send a heartbeat within it.
+    idle: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """One API the SPA may call through us: a row of `OAUTHBFF["UPSTREAMS"]`."""
+
+    name: str
+    #: `https://host[:port]/prefix/`; nothing outside this prefix is ever reached.
+    url: str
+    #: Whose token is attached: `user`, `user-or-none` (anonymous passes), `none`.
+    token: str = "user"
+    #: RFC 8707 resource indicator; the route then gets an access token of its own.
+    resource: str | None = None
+    methods: tuple[str, ...] = METHODS
+    #: Anchored patterns; one must match the whole path that is sent. Empty: every path.
+    paths: tuple[re.Pattern[str], ...] = ()
+    #: Bytes of request body.
+    max_body: int = 100 * 1024 * 1024
+    timeouts: Timeouts = Timeouts()
+    #: Dotted DRF permission and throttle classes.
+    permissions: tuple[str, ...] = ()
+    throttles: tuple[str, ...] = ()
+    #: Further request headers that pass. Cookie, Authorization and hop-by-hop never can.
+    headers: tuple[str, ...] = ()
+    #: Further response headers that pass. Set-Cookie, CORS and hop-by-hop never can.
+    response_headers: tuple[str, ...] = ()
+    #: `Sec-Fetch-Dest` values that pass without the CSRF header on GET and HEAD.
+    embed: tuple[str, ...] = ()
+    #: Let the browser keep answers (`private`, as the upstream says). Default: `no-store`.
+    cache: bool = False
+    #: For a plain-http API inside a network that you trust as much as this host.
+    allow_insecure_http: bool = False
+
+    @property
+    def parts(self) -> SplitResult:
+        return urlsplit(self.url)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conf:
+    """The whole configuration. Seconds are integers, times on the wire."""
+
+    # mozilla-django-oidc's own names, and the issuer from which the rest is discovered.
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    scopes: tuple[str, ...]
+    #: The one algorithm the provider signs our ID tokens with.
+    sign_algorithm: str
+    #: Longest time one question to the provider may take, all in all.
+    provider_timeout: float
+    #: How we authenticate at the provider; None: what its metadata prefers.
+    client_auth: str | None
+    #: The private key of `private_key_jwt`.
+    client_key: Key | None = field(repr=False)
+
+    #: Our public origin, `https://app.example.com`. redirect_uri is built from it, never from Host.
+    base_url: str
+    upstreams: Mapping[str, Upstream]
+    #: Key id → 32 bytes. The first seals, all can open.
+    keys: Mapping[str, bytes] = field(repr=False)
+    #: A grant unused for so long ends.
+    idle_timeout: int = 1800
+    #: A grant ends so long after sign-in, used or not.
+    absolute_timeout: int = 28800
+    #: Refresh begins so long before the access token expires.
+    refresh_leeway: int = 60
+    #: What session/ may tell the SPA of the user.
+    claims: tuple[str, ...] = ("sub", "name", "email", "picture")
+    #: Ask the provider's UserInfo at sign-in; its `sub` must match.
+    userinfo: bool = True
+    #: Push each authorization request, RFC 9126; done anyway where the provider requires it.
+    par: bool = False
+    #: The header that every fetched call must carry, with the value 1.
+    header: str = "X-BFF"
+    #: Where to go when nothing better is known.
+    home_url: str = "/"
+    #: Where a failed sign-in is shown; None: our own page.
+    error_url: str | None = None
+    #: Dotted callable `(user, claims) -> None`, called at each sign-in before the user is saved.
+    claims_hook: str | None = None
+    #: A changed password ends all of a user's grants. Off: the session it was changed in stays,
+    #: the others go, as is Django's own rule.
+    end_on_password_change: bool = False
+    #: Days after which a revocation that the provider never confirmed is given up.
+    revocation_days: int = 7
+    #: Days that ended grants and their events are kept.
+    retention_days: int = 90
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long one step of a refresh may hold its lease.
+
+        Each step is one question to the provider, bounded by `provider_timeout`, or
+        two for its keys; the lease is renewed between steps. So a slow refresher is
+        never overtaken with the same refresh token, by construction.
+        """
+        return 2 * self.provider_timeout + 5
+
+    @property
+    def touch_seconds(self) -> float:
+        """`last_used_at` is written at most this often."""
+        return min(60.0, self.idle_timeout / 10)
