@@ -10,7 +10,7 @@ The way in, room by room, from the pure to the doors:
     client_auth     how we show the provider who we are                         (pure)
     claims          judging ID tokens and token responses                       (pure)
     diagnosis       what a doctor makes of provider and site                    (pure)
-    forwarding      what may pass between browser and upstream                  (pure)
+    forwarding/     what may pass between browser and upstream                  (pure)
     remembered      a document fetched once for all processes
     vault           sealing and opening secrets; key ids
     models          TokenGrant, Identity, GrantEvent, SpentToken

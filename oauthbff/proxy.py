@@ -7,9 +7,7 @@ upstream. The decisions are in `forwarding` and `grants`, this room carries.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -27,30 +25,14 @@ from rest_framework.request import Request
 from . import forwarding, grants, upstream
 from .conf import METHODS, Upstream, conf
 from .door import Door
-from .errors import (
-    BodyBroken,
-    BodyTooLarge,
-    LengthRequired,
-    LoginRequired,
-    NoSuchUpstream,
-    PathRefused,
-    ProviderError,
-)
+from .errors import BodyBroken, LoginRequired, ProviderError
 from .models import TokenGrant
 from .streams import watch
 
 log = logging.getLogger("oauthbff.proxy")
 
-CHUNK_BYTES = 64 * 1024
-#: A body up to this size is held, so that it can be sent again after a refused token.
-REPLAYABLE_BYTES = 64 * 1024
 #: Threads for event streams under ASGI: one waits for each upstream's next bytes.
 STREAM_THREADS = 512
-#: A Bearer challenge, alone or among others, whose `error` is invalid_token. RFC 9110 §11.6.1.
-INVALID_TOKEN = re.compile(
-    r"""(?ix) (?:^|,) \s* Bearer \s+ (?: [a-z_]+ \s*=\s* (?:"[^"]*"|[^\s,"]+) \s*,\s* )*
-    error \s*=\s* "?invalid_token"? \s* (?:,|$)"""
-)
 
 
 class ProxyDoor(Door):
@@ -60,21 +42,25 @@ class ProxyDoor(Door):
     grant: TokenGrant | None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        name, _, self.path = kwargs["rest"].partition("/")
-        route = conf().upstreams.get(name)
-        self.embed = route.embed if route else ()
+        upstreams, rest = conf().upstreams, kwargs["rest"]
+        self.embed = forwarding.embeds(upstreams, rest)
         super().initial(request, *args, **kwargs)
-        if route is None or "/" not in kwargs["rest"]:
-            raise NoSuchUpstream(f"no upstream is called {name[:40]!r}")
-        self.route = route
+        self.route = forwarding.find_route(upstreams, rest)
         self.grant = self.find_grant(request._request)
         user: Any = self.grant.user if self.grant else request._request.user
         request.user, request.auth = user, self.grant
-        forwarding.check_method(route, str(request.method))
-        self.target = forwarding.upstream_target(route, *raw_path(request._request, route))
-        self.length = body_length(request._request, route)
+        forwarding.check_method(self.route, str(request.method))
+        path, query = raw_target(request._request, self.mount)
+        self.target = forwarding.upstream_target(self.route, path, query)
+        self.length = body_length(request._request)
+        forwarding.check_length(self.route, self.length)
         self.check_permissions(request)
         self.check_throttles(request)
+
+    @property
+    def mount(self) -> str:
+        """The path under which this upstream is served."""
+        return f"{reverse('oauthbff:api', kwargs={'rest': self.route.name})}/"
 
     def find_grant(self, request: HttpRequest) -> TokenGrant | None:
         """The grant whose token goes along; None on a route that does without."""
@@ -97,7 +83,7 @@ class ProxyDoor(Door):
         token = self.token()
         body = self.body(request._request)
         answer = self.send(request._request, token, body)
-        if token is not None and answer.status == 401 and refuses_token(answer):
+        if token is not None and forwarding.refuses_token(answer.status, answer.headers):
             retried = self.retry(request._request, answer, token, body)
             answer = retried or answer
         try:
@@ -118,8 +104,8 @@ class ProxyDoor(Door):
             request.headers.get,
             self.route,
             authorization=None if token is None else f"Bearer {token}",
-            via=f"1.1 {conf().base_url.partition('//')[2]}",
-            forwarded=forwarded(request),
+            via=forwarding.via(conf().base_url),
+            forwarded=forwarding.forwarded(request.META.get("REMOTE_ADDR"), conf().base_url),
         )
         length = None if body is None else self.length
         return upstream.call(self.route, str(request.method), self.target, headers, body, length)
@@ -144,19 +130,16 @@ class ProxyDoor(Door):
 
     def body(self, request: HttpRequest) -> upstream.Body:
         """The browser's body: bytes if it is small, else to be read while it is sent."""
-        if self.length == 0:
-            return b"" if request.method in ("POST", "PUT", "PATCH") else None
-        chunks = read_body(request, self.length, self.route.max_body)
-        if self.length is not None and self.length <= REPLAYABLE_BYTES:
-            return b"".join(chunks)
-        return chunks
+        if not forwarding.has_body(str(request.method), self.length):
+            return None
+        chunks = read_body(request, self.route, self.length)
+        return b"".join(chunks) if forwarding.is_replayable(self.length) else chunks
 
     def relay(self, request: HttpRequest, answer: upstream.Answer) -> HttpResponseBase:
-        mount = f"{reverse('oauthbff:api', kwargs={'rest': self.route.name})}/"
         headers = forwarding.response_headers(
-            answer.status, answer.headers, self.route, mount, self.target
+            answer.status, answer.headers, self.route, self.mount, self.target
         )
-        if not any(value.startswith("text/event-stream") for _, value in headers):
+        if not forwarding.is_event_stream(headers):
             answer.look_ahead()
         elif self.grant is not None:
             watch.add(answer, self.grant.pk)
@@ -204,49 +187,27 @@ class ToAsync:
         self._answer.close()
 
 
-def raw_path(request: HttpRequest, route: Upstream) -> tuple[str, str]:
-    """Return (path below the route, query) as the browser wrote them.
-
-    gunicorn, uWSGI and ASGI servers hand over the raw target. Where a server
-    does not, the decoded path is written anew, or refused if it is ambiguous.
-    """
-    prefix = f"{reverse('oauthbff:api', kwargs={'rest': route.name})}/"
-    raw: bytes | None = getattr(request, "scope", {}).get("raw_path")
-    query = request.META.get("QUERY_STRING", "")
-    if raw is not None:
-        target = raw.decode("latin-1").partition("?")[0] + (f"?{query}" if query else "")
-        return forwarding.split_target(target, prefix)
-    for name in ("RAW_URI", "REQUEST_URI"):
-        if name in request.META:
-            return forwarding.split_target(str(request.META[name]), prefix)
-    if not request.path.startswith(prefix):
-        raise PathRefused("the path is not under its route")
-    path = forwarding.requote(request.path[len(prefix) :])
-    return path, f"?{query}" if query else ""
+def raw_target(request: HttpRequest, prefix: str) -> tuple[str, str]:
+    """Return (path below `prefix`, query) as the browser wrote them, if the server tells."""
+    meta = request.META
+    return forwarding.raw_target(
+        prefix,
+        meta.get("QUERY_STRING", ""),
+        asgi_path=getattr(request, "scope", {}).get("raw_path"),
+        wsgi_target=meta.get("RAW_URI", meta.get("REQUEST_URI")),
+        decoded=request.path,
+    )
 
 
-def body_length(request: HttpRequest, route: Upstream) -> int | None:
-    """Return the body's length in bytes, None for a chunked one that we can read.
-
-    Raises `LengthRequired`, `BodyTooLarge`, `BodyBroken`.
-    """
-    declared = request.META.get("CONTENT_LENGTH") or ""
-    chunked = "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
+def body_length(request: HttpRequest) -> int | None:
+    """Return the body's length in bytes, None for a chunked one that we can read."""
     if isinstance(request, ASGIRequest):
-        length = spooled_length(request)
-    elif chunked:
-        if declared or not request.META.get("wsgi.input_terminated"):
-            raise LengthRequired("this server cannot hand over a chunked body")
-        return None
-    elif not declared:
-        return 0
-    elif not (declared.isascii() and declared.isdigit()):
-        raise BodyBroken("the Content-Length is not a number")
-    else:
-        length = int(declared)
-    if length > route.max_body:
-        raise BodyTooLarge(f"{length} bytes, at most {route.max_body}")
-    return length
+        return spooled_length(request)
+    return forwarding.declared_length(
+        request.META.get("CONTENT_LENGTH"),
+        request.META.get("HTTP_TRANSFER_ENCODING"),
+        reads_chunked=bool(request.META.get("wsgi.input_terminated")),
+    )
 
 
 def spooled_length(request: ASGIRequest) -> int:
@@ -258,41 +219,19 @@ def spooled_length(request: ASGIRequest) -> int:
     return length
 
 
-def read_body(request: HttpRequest, length: int | None, limit: int) -> Iterator[bytes]:
+def read_body(request: HttpRequest, route: Upstream, length: int | None) -> Iterator[bytes]:
     """Yield the body. Raises `BodyTooLarge` on a byte too many, `BodyBroken` if it is cut."""
     source = request.META["wsgi.input"] if length is None else request
-    seen = 0
-    while length is None or seen < length:
-        wanted = CHUNK_BYTES if length is None else min(CHUNK_BYTES, length - seen)
+    meter = forwarding.Meter(route, length)
+    while wanted := meter.wanted:
         try:
             chunk: bytes = source.read(wanted)
         except Exception as exc:  # each server has errors of its own for a malformed body
             raise BodyBroken(f"the body could not be read: {type(exc).__name__}") from None
         if not chunk:
             break
-        seen += len(chunk)
-        if seen > limit:
-            raise BodyTooLarge(f"more than {limit} bytes")
-        yield chunk
-    if length is not None and seen < length:
-        raise BodyBroken(f"{seen} of {length} bytes came")
-
-
-def refuses_token(answer: upstream.Answer) -> bool:
-    """Whether a 401 says that it is the token that it does not like. RFC 6750 §3.1."""
-    challenges = [value for name, value in answer.headers if name.lower() == "www-authenticate"]
-    return any(INVALID_TOKEN.search(challenge) for challenge in challenges)
-
-
-def forwarded(request: HttpRequest) -> str:
-    """Who asked, by our own knowledge. RFC 7239."""
-    try:
-        address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
-        node = f'"[{address}]"' if address.version == 6 else str(address)
-    except ValueError:
-        node = "unknown"
-    scheme, _, host = conf().base_url.partition("://")
-    return f'for={node};host="{host}";proto={scheme}'
+        yield meter.count(chunk)
+    meter.end()
 
 
 @cache

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeSite
-from tests.contract.test_proxy_door import (
-    SERVERS,
+from tests.support.caller import (
     SMALL_BODY,
+    STREAMING,
     Caller,
     eventually,
     parse,
@@ -50,11 +50,6 @@ MULTIPART = (
     f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="f"; filename="a.bin"\r\n'
     "Content-Type: application/octet-stream\r\n\r\n"
 ).encode()
-
-
-@pytest.fixture(params=SERVERS)
-def jane(request: pytest.FixtureRequest, make_site: MakeSite, upstream: RecordingUpstream) -> Any:
-    return signed_in(proxy_site(make_site, upstream, request.param), upstream)
 
 
 def digest(data: bytes) -> str:
@@ -173,12 +168,9 @@ def test_rh13_expect_100_continue_is_answered_here(jane: Caller):
     assert (call.get("Expect"), call.body) == (None, b"hello")
 
 
+@pytest.mark.parametrize("door", STREAMING)
 @pytest.mark.parametrize("reason", ["csrf", "session", "size"])
-def test_rh13_rb2_a_refusal_does_not_wait_for_the_body(
-    make_site: MakeSite, upstream: RecordingUpstream, reason: str
-):
-    """Under ASGI Django itself takes the whole body before any view runs; only the lane cannot."""
-    jane = signed_in(proxy_site(make_site, upstream, "gunicorn"), upstream)
+def test_rh13_rb2_a_refusal_does_not_wait_for_the_body(jane: Caller, reason: str):
     how: dict[str, Any] = {"csrf": {"ours": False}, "session": {"cookie": b"a=b"}, "size": {}}
     size = 60 * MEGABYTE if reason != "size" else 101 * 1024 * 1024
     lines = ("Expect: 100-continue", f"Content-Length: {size}", "Connection: close")
@@ -213,9 +205,10 @@ def test_rb2_a_chunked_body_that_grows_too_large_is_given_up(jane: Caller):
     assert jane.upstream.requests[-1].length == 90_000
 
 
-def test_rb1_an_upload_streams_under_wsgi(make_site: MakeSite, upstream: RecordingUpstream):
+@pytest.mark.parametrize("door", STREAMING)
+def test_rb1_an_upload_streams(jane: Caller):
     """The upstream reads the first bytes before the browser has sent the last."""
-    jane = signed_in(proxy_site(make_site, upstream, "gunicorn"), upstream)
+    upstream = jane.upstream
     lines = (f"Content-Length: {2 * MEGABYTE}", "Connection: close")
     with socket.create_connection((LOOPBACK, jane.site.port), timeout=10) as line:
         line.sendall(jane.head("PUT", "/bff/api/photos/1", *lines) + b"a" * MEGABYTE)

@@ -13,9 +13,8 @@ from django.urls import URLPattern
 
 from oauthbff import urls
 from tests.conftest import MakeSite
-from tests.contract.test_proxy_door import (
+from tests.support.caller import (
     ALL_METHODS,
-    SERVERS,
     Caller,
     eventually,
     proxy_site,
@@ -31,11 +30,6 @@ N = b"__Host-Http-bff-auth"
 NOT_FETCHED = {
     *("login", "callback", "error", "logged-out", "devices", "backchannel-logout", "authorize")
 }
-
-
-@pytest.fixture(params=SERVERS)
-def jane(request: pytest.FixtureRequest, make_site: MakeSite, upstream: RecordingUpstream) -> Any:
-    return signed_in(proxy_site(make_site, upstream, request.param), upstream)
 
 
 def fetched_doors() -> Iterator[str]:
@@ -211,11 +205,10 @@ def test_cs8_a7_no_foreign_page_logs_anybody_out(jane: Caller):
     assert not jane.browser.is_logged_in()
 
 
-@pytest.mark.parametrize("server", SERVERS)
 def test_cs10_the_providers_door_knows_no_csrf(
-    make_site: MakeSite, upstream: RecordingUpstream, server: str
+    make_site: MakeSite, upstream: RecordingUpstream, door: str
 ):
-    site = proxy_site(make_site, upstream, server)
+    site = proxy_site(make_site, upstream, door)
     stranger = Caller(site, site.browser(), upstream)
     said = stranger.ask(
         "POST",

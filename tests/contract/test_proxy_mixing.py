@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeSite
-from tests.contract.test_proxy_door import SERVERS, Caller, proxy_site, signed_in
+from tests.support.caller import Caller, proxy_site, signed_in
 from tests.support.provider import NodeProvider
 from tests.support.upstream import (
     RecordingUpstream,
@@ -61,23 +61,18 @@ class Subjects:
         return len(self._known)
 
 
-@pytest.fixture(params=SERVERS)
-def server(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def people(
-    make_site: MakeSite, upstream: RecordingUpstream, server: str, count: int
+    make_site: MakeSite, upstream: RecordingUpstream, door: str, count: int
 ) -> dict[str, Caller]:
-    site = proxy_site(make_site, upstream, server)
+    site = proxy_site(make_site, upstream, door)
     return {f"user{n:02}": signed_in(site, upstream, f"user{n:02}") for n in range(count)}
 
 
 def test_a19_every_answer_and_every_token_is_the_callers_own(
-    make_site: MakeSite, provider: NodeProvider, upstream: RecordingUpstream, server: str
+    make_site: MakeSite, provider: NodeProvider, upstream: RecordingUpstream, door: str
 ):
     """While tokens are refused and refreshed; the upstream answers whom the token names."""
-    crowd = people(make_site, upstream, server, USERS)
+    crowd = people(make_site, upstream, door, USERS)
     subjects = Subjects(provider)
     uses: collections.Counter[str] = collections.Counter()
     wrong: list[str] = []
@@ -175,10 +170,10 @@ MALFORMED: dict[str, dict[str, Reply]] = {
 
 @pytest.mark.parametrize("kind", MALFORMED)
 def test_a19_rs6_rs7_a_malformed_answer_to_one_does_not_bleed_into_anothers(
-    make_site: MakeSite, provider: NodeProvider, upstream: RecordingUpstream, server: str, kind: str
+    make_site: MakeSite, provider: NodeProvider, upstream: RecordingUpstream, door: str, kind: str
 ):
     """What an answer does not announce and sends later is beyond any proxy's knowledge."""
-    crowd = people(make_site, upstream, server, 2)
+    crowd = people(make_site, upstream, door, 2)
     subjects = Subjects(provider)
     upstream.on("/photos/own", lambda call: answer(subjects.of(call.token)))
     first, second = crowd.values()
@@ -196,9 +191,9 @@ def test_a19_rs6_rs7_a_malformed_answer_to_one_does_not_bleed_into_anothers(
 
 
 def test_a19_a_browser_that_leaves_does_not_leave_its_answer_to_the_next(
-    make_site: MakeSite, provider: NodeProvider, upstream: RecordingUpstream, server: str
+    make_site: MakeSite, provider: NodeProvider, upstream: RecordingUpstream, door: str
 ):
-    crowd = people(make_site, upstream, server, 4)
+    crowd = people(make_site, upstream, door, 4)
     subjects = Subjects(provider)
 
     def slow(call: Request) -> Reply:
@@ -223,9 +218,9 @@ def test_a19_a_browser_that_leaves_does_not_leave_its_answer_to_the_next(
 
 
 def test_a19_pf8_no_cookie_of_an_upstream_is_sent_on_anybodys_next_call(
-    make_site: MakeSite, upstream: RecordingUpstream, server: str
+    make_site: MakeSite, upstream: RecordingUpstream, door: str
 ):
-    crowd = people(make_site, upstream, server, 2)
+    crowd = people(make_site, upstream, door, 2)
     upstream.on("/photos/1", answer(b"", headers=[("Set-Cookie", "who=canary; Path=/")]))
     for _ in range(3):
         for caller in crowd.values():

@@ -11,31 +11,19 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import MakeSite
-from tests.contract.test_proxy_door import (
-    SERVERS,
+from tests.support.caller import (
+    ASYNC,
     Caller,
     eventually,
     parse,
-    proxy_site,
     signed_in,
     spare_port,
 )
 from tests.support.ports import LOOPBACK
 from tests.support.site import THREADS
-from tests.support.upstream import RecordingUpstream, Reply, answer, chunked, events, silence
+from tests.support.upstream import Reply, answer, chunked, events, silence
 
 AT_ONCE = 0.6  # seconds; an ordinary call takes some milliseconds, a buffered stream all its time
-
-
-@pytest.fixture(params=SERVERS)
-def jane(request: pytest.FixtureRequest, make_site: MakeSite, upstream: RecordingUpstream) -> Any:
-    return signed_in(proxy_site(make_site, upstream, request.param), upstream)
-
-
-@pytest.fixture
-def on_uvicorn(make_site: MakeSite, upstream: RecordingUpstream) -> Caller:
-    return signed_in(proxy_site(make_site, upstream, "uvicorn"), upstream)
 
 
 def timed(jane: Caller, target: str) -> tuple[int, float]:
@@ -79,46 +67,47 @@ def leave_early(jane: Caller, target: str) -> None:
         next(stream.chunks)
 
 
-def test_st1_the_upstream_is_let_go_within_two_seconds_of_the_browser(on_uvicorn: Caller):
-    up = on_uvicorn.upstream
+@pytest.mark.parametrize("door", ASYNC)
+def test_st1_the_upstream_is_let_go_within_two_seconds_of_the_browser(jane: Caller):
+    up = jane.upstream
     up.on("/photos/quiet", events("hello", "never", pause=30))
-    leave_early(on_uvicorn, "api/photos/quiet")
+    leave_early(jane, "api/photos/quiet")
     assert eventually(lambda: up.requests[0].client_gone, seconds=2) < 2
 
 
-def test_st1_a_browser_that_leaves_before_the_answer_lets_the_upstream_go(on_uvicorn: Caller):
+@pytest.mark.parametrize("door", ASYNC)
+def test_st1_a_browser_that_leaves_before_the_answer_lets_the_upstream_go(jane: Caller):
     """Its call has a first-byte timeout; nobody waits for an answer that nobody reads."""
-    up = on_uvicorn.upstream
+    up = jane.upstream
     up.on("/hasty/mute", silence())
-    line = socket.create_connection((LOOPBACK, on_uvicorn.site.port), timeout=5)
+    line = socket.create_connection((LOOPBACK, jane.site.port), timeout=5)
     with line:
-        line.sendall(on_uvicorn.head("GET", "/bff/api/hasty/mute"))
+        line.sendall(jane.head("GET", "/bff/api/hasty/mute"))
         up.wait_for(1)
     assert eventually(lambda: up.requests[0].client_gone, seconds=2) < 2
 
 
-def test_st1_under_wsgi_the_upstream_is_let_go_with_the_next_event(
-    make_site: MakeSite, upstream: RecordingUpstream
-):
+def test_st1_under_wsgi_the_upstream_is_let_go_with_the_next_event(jane: Caller):
     """A WSGI server learns of it only when it writes: an event stream needs a heartbeat."""
-    jane = signed_in(proxy_site(make_site, upstream, "gunicorn"), upstream)
+    upstream = jane.upstream
     upstream.on("/photos/beats", events(*map(str, range(200)), pause=0.1))
     leave_early(jane, "api/photos/beats")
     assert eventually(lambda: upstream.requests[0].client_gone, seconds=2) < 2
 
 
-def test_st1_many_idle_streams_under_asgi_keep_nobody_waiting(on_uvicorn: Caller):
+@pytest.mark.parametrize("door", ASYNC)
+def test_st1_many_idle_streams_under_asgi_keep_nobody_waiting(jane: Caller):
     count = 60
-    up = on_uvicorn.upstream
+    up = jane.upstream
     up.on("/photos/idle", events("hello", "never", pause=30))
     with contextlib.ExitStack() as streams:
         for _ in range(count):
-            stream = streams.enter_context(on_uvicorn.browser.stream("api/photos/idle"))
+            stream = streams.enter_context(jane.browser.stream("api/photos/idle"))
             assert next(stream.chunks) == b"data: hello\n\n"
-        status, seconds = timed(on_uvicorn, "photos/1")
+        status, seconds = timed(jane, "photos/1")
         assert (status, seconds < AT_ONCE) == (200, True)
     eventually(lambda: all(one.client_gone for one in up.requests if "idle" in one.target))
-    on_uvicorn.still_works()
+    jane.still_works()
 
 
 def test_st1_streams_are_the_callers_own(jane: Caller):
@@ -210,13 +199,14 @@ def test_st4_st5_a_silent_upstream_occupies_no_worker_for_longer_than_its_time(j
     eventually(lambda: all(one.client_gone for one in jane.upstream.requests[: 2 * THREADS]))
 
 
-def test_st5_slow_calls_to_one_upstream_do_not_slow_another_under_asgi(on_uvicorn: Caller):
+@pytest.mark.parametrize("door", ASYNC)
+def test_st5_slow_calls_to_one_upstream_do_not_slow_another_under_asgi(jane: Caller):
     """Nor the same person's other calls: nothing is locked while an upstream thinks (ST-6)."""
-    on_uvicorn.upstream.on("/photos/slow", answer(b"slow", delay=1.5))
+    jane.upstream.on("/photos/slow", answer(b"slow", delay=1.5))
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        slow = [pool.submit(on_uvicorn.ask, "GET", "photos/slow") for _ in range(8)]
-        on_uvicorn.upstream.wait_for(1)
-        status, seconds = timed(on_uvicorn, "photos2/1")
+        slow = [pool.submit(jane.ask, "GET", "photos/slow") for _ in range(8)]
+        jane.upstream.wait_for(1)
+        status, seconds = timed(jane, "photos2/1")
         assert (status, seconds < AT_ONCE) == (200, True)
         assert {one.result().body for one in slow} == {b"slow"}
 
@@ -226,11 +216,10 @@ def test_st6_no_database_lock_is_held_while_an_upstream_thinks(jane: Caller):
     jane.upstream.on("/photos/slow", answer(b"slow", delay=1.5))
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         slow = [pool.submit(jane.ask, "PUT", "photos/slow", "Content-Length: 0") for _ in range(4)]
-        if jane.site.server == "gunicorn":
-            jane.upstream.wait_for(4)
-            begin = time.monotonic()
-            signed_in(jane.site, jane.upstream, "bob").browser.fetch("logout/", "POST")
-            assert time.monotonic() - begin < 1.2
+        jane.upstream.wait_for(4)
+        begin = time.monotonic()
+        signed_in(jane.site, jane.upstream, "bob").browser.fetch("logout/", "POST")
+        assert time.monotonic() - begin < 1.2
         assert {one.result().body for one in slow} == {b"slow"}
 
 
