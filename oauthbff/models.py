@@ -11,6 +11,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Value
+from django.db.models.functions import Concat, Least, StrIndex, Substr
 from django.utils.translation import gettext_lazy as _
 
 
@@ -48,6 +50,10 @@ class Revocation(models.TextChoices):
     FAILED = "failed", _("given up")
 
 
+#: `v1.<key id>.<…>` without its head, with an end to find however short it is.
+_AFTER_VERSION = Substr(Concat("envelope", Value("....")), 4)
+
+
 class TokenGrant(models.Model):
     """What the provider gave us for one sign-in of one browser."""
 
@@ -67,6 +73,13 @@ class TokenGrant(models.Model):
     sid = ExactCharField(_("provider session"), max_length=255, blank=True)
     scopes = models.TextField(_("scopes"), blank=True)
     envelope = models.TextField(_("sealed envelope"), blank=True, editable=False)
+    #: The key that seals the envelope. The database itself reads it there, so it cannot be wrong.
+    key_id = models.GeneratedField(
+        verbose_name=_("sealed with key"),
+        expression=Substr("envelope", 4, Least(StrIndex(_AFTER_VERSION, Value(".")) - 1, 40)),
+        output_field=ExactCharField(max_length=40),
+        db_persist=True,
+    )
     #: SHA-256 of the session key: finds the grant of a session that is gone already.
     session_digest = models.CharField(max_length=64, blank=True, editable=False)
 
@@ -79,7 +92,8 @@ class TokenGrant(models.Model):
     access_expires_at = models.DateTimeField(_("access token expires"), null=True, blank=True)
     refreshed_at = models.DateTimeField(_("tokens received"))
 
-    #: Goes up with each change of the envelope or the end; every write is conditional on it.
+    #: Goes up when the envelope comes to say something else, or the grant ends; every such write
+    #: is conditional on it.
     version = models.PositiveBigIntegerField(default=1, editable=False)
     lease_owner = models.CharField(max_length=32, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
@@ -124,6 +138,7 @@ class TokenGrant(models.Model):
             models.Index(fields=["ended_at", "expires_at"], name="oauthbff_expiring"),
             models.Index(fields=["ended_at", "last_used_at"], name="oauthbff_idling"),
             models.Index(fields=["created_at"], name="oauthbff_by_time"),
+            models.Index(fields=["key_id", "id"], name="oauthbff_by_key"),
         )
 
     def __str__(self) -> str:

@@ -88,6 +88,11 @@ def unseal(sealed: str, place: str) -> bytes:
         raise SealBroken("the seal does not open") from None
 
 
+def reseal(sealed: str, place: str) -> str:
+    """The same secret under the first key. Raises `KeyLost` or `SealBroken`."""
+    return seal(unseal(sealed, place), place)
+
+
 def key_id_of(sealed: str) -> str:
     """The id of the key that sealed a value; empty when there is no value."""
     return sealed.split(".")[1] if sealed.count(".") == 2 else ""

@@ -12,6 +12,7 @@ requests, except to find a session's pointer in `current`.
     leave    the provider says that somebody has signed out there
     tell     work off a revocation the provider has not confirmed
     sweep    all that time and crashes leave to do
+    rekey    seal every envelope with the first key
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .issuing import issue
 from .leaving import judge_logged_out, leave
 from .opening import id_token_hint, shown_claims
 from .refreshing import fresh, give_back
+from .rekeying import keys_in_use, rekey
 from .rows import note_viewed, spend
 from .standing import (
     HANDLE,
@@ -47,7 +49,9 @@ __all__ = [
     "idle_expires_in",
     "issue",
     "judge_logged_out",
+    "keys_in_use",
     "leave",
+    "rekey",
     "reread",
     "shown_claims",
     "note_viewed",

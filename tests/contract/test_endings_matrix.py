@@ -122,6 +122,37 @@ def test_an_ending_is_final_explained_and_told(engine_site: Site, provider: Node
         jane.login("jane") if how != "disabled" else None
 
 
+KNOCKS = {
+    "api/photos/1": ("GET", {401}),
+    "session/": ("GET", {200}),
+    "sessions/": ("GET", {200}),
+    "sessions/others/": ("DELETE", {200}),
+    "logout/": ("POST", {200}),
+}
+
+
+def test_a_lost_key_is_an_error_at_no_door(make_site: MakeSite, provider: NodeProvider):
+    site = make_site(fresh=True)
+    people = {path: site.browser() for path in (*KNOCKS, "devices/", "login/", "admin/")}
+    for number, browser in enumerate(people.values()):
+        browser.login(f"person{number}")
+    site.sql("UPDATE auth_user SET is_staff = %s, is_superuser = %s", (True, True))
+    [(handle,)] = site.sql("SELECT id FROM oauthbff_tokengrant ORDER BY id LIMIT 1")
+    site.restart({"OAUTHBFF_KEYS": "new:" + base64.b64encode(os.urandom(32)).decode()})
+    for path, (method, statuses) in KNOCKS.items():
+        assert people[path].fetch(path, method).status in statuses, path
+    here = f"{site.base_url}/"
+    assert people["devices/"].navigate("devices/", from_site=here).status == 200
+    admin = people["admin/"]
+    for page in ("", f"{handle}/change/"):
+        shown = admin.navigate(f"/admin/oauthbff/tokengrant/{page}", from_site=here)
+        assert shown.status == 200
+    people["login/"].login("person0")
+    site.manage("sweepgrants")
+    site.manage("rekeygrants")
+    assert "Traceback" not in site.log()
+
+
 def test_a_lost_key_ends_the_grant_and_is_no_error(make_site: MakeSite, provider: NodeProvider):
     site = make_site(fresh=True)
     jane = site.browser()
