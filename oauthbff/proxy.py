@@ -19,6 +19,7 @@ from django.db import connection
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
@@ -47,8 +48,7 @@ class ProxyDoor(Door):
         super().initial(request, *args, **kwargs)
         self.route = forwarding.find_route(upstreams, rest)
         self.grant = self.find_grant(request._request)
-        user: Any = self.grant.user if self.grant else request._request.user
-        request.user, request.auth = user, self.grant
+        request.user, request.auth = self.lazy_user(request._request), self.grant
         forwarding.check_method(self.route, str(request.method))
         path, query = raw_target(request._request, self.mount)
         self.target = forwarding.upstream_target(self.route, path, query)
@@ -72,6 +72,11 @@ class ProxyDoor(Door):
             return None
         grants.touch(grant, request.session.session_key)
         return grant
+
+    def lazy_user(self, request: HttpRequest) -> Any:
+        """The grant's user, whose row is read if a permission asks for it."""
+        grant = self.grant
+        return request.user if grant is None else SimpleLazyObject(lambda: grant.user)
 
     def get_permissions(self) -> Any:
         return [import_string(name)() for name in self.route.permissions]

@@ -153,7 +153,7 @@ def is_handle(text: str) -> bool:
 def of_user(here: TokenGrant) -> QuerySet[TokenGrant]:
     """The grants that stand and have not quietly run out."""
     return TokenGrant.objects.filter(
-        user=here.user,
+        user=here.user_id,
         ended_at=None,
         expires_at__gt=timezone.now(),
         last_used_at__gt=timezone.now() - timedelta(seconds=conf().idle_timeout),

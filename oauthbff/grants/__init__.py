@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from .ending import end
 from .issuing import issue
+from .judging import HANDLE
 from .leaving import judge_logged_out, leave
 from .opening import id_token_hint, shown_claims
 from .refreshing import fresh, give_back
 from .rekeying import keys_in_use, rekey
 from .rows import note_viewed, spend
 from .standing import (
-    HANDLE,
     current,
     expires_in,
     forget_current,

@@ -11,31 +11,29 @@ import uuid
 from datetime import timedelta
 
 from django.conf import settings
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.db.models import F
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.crypto import constant_time_compare
 
 from oauthbff.conf import conf
 from oauthbff.errors import GrantEnded, LoginRequired
 from oauthbff.models import EndReason, TokenGrant
 
 from .ending import end
+from .judging import HANDLE, is_their_session, touch_is_due, why_due
 from .opening import open_envelope
+from .reading import Seen, read
 from .refreshing import lease_is_free
 from .rows import digest, seconds_until
 
-#: The key under which the Django session holds the handle.
-HANDLE = "_oauthbff_grant"
-
 
 def current(request: HttpRequest) -> TokenGrant:
-    """Return the standing grant of this request's session, with its user.
+    """Return the standing grant of this request's session.
 
-    One query, remembered for the request. Raises `LoginRequired` when the
-    session points at none, `GrantEnded` when it pointed at one that has ended;
-    the session is then signed out, so that the site's other views see nobody.
+    One query, remembered for the request; its `user` is another, if somebody asks.
+    Raises `LoginRequired` when the session points at none, `GrantEnded` when it
+    pointed at one that has ended; the session is then signed out, so that the
+    site's other views see nobody.
     """
     memory: TokenGrant | LoginRequired | None = getattr(request, "_oauthbff_current", None)
     if memory is None:
@@ -54,11 +52,11 @@ def reread(grant: TokenGrant) -> TokenGrant:
 
     Raises `LoginRequired` when it is gone, `GrantEnded` when it has ended or must end now.
     """
-    found = TokenGrant.objects.select_related("user").filter(pk=grant.pk).first()
-    if found is None:
+    seen = read(grant.pk)
+    if seen is None:
         raise LoginRequired("the grant is gone")
-    _judge_standing(found)
-    return found
+    _judge_standing(seen)
+    return seen.grant
 
 
 def forget_current(request: HttpRequest) -> None:
@@ -71,11 +69,10 @@ def touch(grant: TokenGrant, session_key: str | None) -> None:
     if session_key is not None and digest(session_key) != grant.session_digest:
         _follow_session(grant, session_key)
     now = timezone.now()
-    before = now - timedelta(seconds=conf().touch_seconds)
-    if grant.last_used_at < before:
-        TokenGrant.objects.filter(pk=grant.pk, last_used_at__lt=before, ended_at=None).update(
-            last_used_at=now
-        )
+    if touch_is_due(grant, now):
+        TokenGrant.objects.filter(
+            pk=grant.pk, last_used_at__lte=grant.last_used_at, ended_at=None
+        ).update(last_used_at=now)
         grant.last_used_at = now
 
 
@@ -107,62 +104,47 @@ def _find(request: HttpRequest) -> TokenGrant:
             raise LoginRequired("the session points at no grant")
         _keep_cookie(request)
         raise GrantEnded(reason)
-    grant = TokenGrant.objects.select_related("user").filter(pk=str(handle)).first()
-    if grant is None:
+    seen = read(uuid.UUID(str(handle)))
+    if seen is None:
         request.session.flush()
         raise LoginRequired("the grant is gone")
     try:
-        _judge_standing(grant)
-        _judge_session(grant, request)
+        _judge_standing(seen)
+        _judge_session(seen, request)
     except GrantEnded:
         request.session.flush()
         _keep_cookie(request)
         raise
-    return grant
+    return seen.grant
 
 
-def _judge_session(grant: TokenGrant, request: HttpRequest) -> None:
-    """The session must still be of the grant's user, under the user's present password.
-
-    What `django.contrib.auth.get_user` checks, without loading the user again.
-    """
-    user = grant.user
-    assert user is not None  # noqa: S101 - `_judge_standing` has looked
-    shown = request.session.get(HASH_SESSION_KEY, "")
-    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    if request.session.get(SESSION_KEY) != user._meta.pk.value_to_string(user) or not any(
-        constant_time_compare(shown, known) for known in hashes
-    ):
-        end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.LOGOUT)
+def _judge_session(seen: Seen, request: HttpRequest) -> None:
+    """End a grant whose session is not its user's any more. Raises `GrantEnded`."""
+    assert seen.user is not None  # noqa: S101 - `_judge_standing` has looked
+    if not is_their_session(request.session, seen.user):
+        end(TokenGrant.objects.filter(pk=seen.grant.pk), reason=EndReason.LOGOUT)
         raise GrantEnded(EndReason.LOGOUT)
 
 
-def _judge_standing(grant: TokenGrant) -> None:
+def _judge_standing(seen: Seen) -> None:
     """Raise `GrantEnded` if the grant has ended or must end now."""
-    now = timezone.now()
-    reason: str | None = None
-    if grant.ended_at is not None:
-        raise GrantEnded(grant.end_reason)
-    if grant.user is None or not grant.user.is_active:
-        reason = EndReason.USER_DISABLED
-    elif now >= grant.expires_at:
-        reason = EndReason.ABSOLUTE
-    elif now >= grant.last_used_at + timedelta(seconds=conf().idle_timeout):
-        reason = EndReason.IDLE
+    if seen.grant.ended_at is not None:
+        raise GrantEnded(seen.grant.end_reason)
+    reason = why_due(seen.grant, seen.user, timezone.now())
     if reason is not None:
-        end(TokenGrant.objects.filter(pk=grant.pk), reason=reason)
+        end(TokenGrant.objects.filter(pk=seen.grant.pk), reason=reason)
         raise GrantEnded(reason)
 
 
 def _fallen(session_key: str) -> str | None:
     """Why the grant of a session that is gone has ended, if there was one."""
-    grant = (
-        TokenGrant.objects.select_related("user").filter(session_digest=digest(session_key)).first()
-    )
-    if grant is None:
+    found = TokenGrant.objects.filter(session_digest=digest(session_key))
+    pk = found.values_list("pk", flat=True).first()
+    seen = read(pk) if pk is not None else None
+    if seen is None:
         return None
     try:
-        _judge_standing(grant)
+        _judge_standing(seen)
     except GrantEnded as ended:
         return ended.reason
     return None

@@ -1,0 +1,96 @@
+"""What one proxied call costs in queries, in this process, on a database and a real upstream.
+
+The sessions are made by Django itself, as a sign-in makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.sessions.backends.base import SessionBase
+from django.db import connection
+from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from oauthbff import grants
+from oauthbff.models import TokenGrant
+from tests.contract.test_signals import SECRETS, issue
+from tests.support.upstream import RecordingUpstream, answer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(params=["db", "cached_db", "cache"])
+def engine(request: pytest.FixtureRequest, recording_upstream: RecordingUpstream) -> Iterator[str]:
+    recording_upstream.clear()
+    # Else the connection would be kept in this process when the test is over.
+    recording_upstream.on("/photos/1", answer(b"{}", headers=[("Connection", "close")]))
+    changed = {
+        **settings.OAUTHBFF,
+        "UPSTREAMS": {"photos": {"url": f"{recording_upstream.url}/photos/"}},
+    }
+    name = f"django.contrib.sessions.backends.{request.param}"
+    with override_settings(OAUTHBFF=changed, SESSION_ENGINE=name):
+        yield request.param
+
+
+def signed_in() -> tuple[Client, TokenGrant]:
+    grant = issue()
+    user = get_user_model().objects.get(pk=grant.user_id)
+    session: SessionBase = import_string(f"{settings.SESSION_ENGINE}.SessionStore")()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = "oauthbff.login.OIDCBackend"
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session[grants.HANDLE] = str(grant.pk)
+    session.create()
+    browser = Client(headers={"x-bff": "1", "sec-fetch-site": "same-origin"})
+    browser.cookies[settings.SESSION_COOKIE_NAME] = session.session_key
+    browser.get("/bff/api/photos/1")  # the grant follows the session's key, once
+    return browser, grant
+
+
+def queries_of(browser: Client, target: str = "/bff/api/photos/1") -> list[dict[str, Any]]:
+    with CaptureQueriesContext(connection) as seen:
+        assert browser.get(target).status_code == 200
+    return seen.captured_queries
+
+
+def test_a_call_reads_the_session_and_the_grant_once_and_writes_nothing(
+    engine: str, recording_upstream: RecordingUpstream
+):
+    browser, _ = signed_in()
+    queries = queries_of(browser)
+    assert len(queries) == (2 if engine == "db" else 1), queries
+    for query in queries:
+        assert query["sql"].startswith("SELECT"), query
+    # The user's row is joined for its password and activity; it is not fetched.
+    assert "user_agent" not in queries[-1]["sql"]
+    assert "last_login" not in queries[-1]["sql"]
+    assert recording_upstream.requests[-1].token == SECRETS[0]
+
+
+def test_use_is_written_down_once_a_minute(engine: str):
+    browser, grant = signed_in()
+    earlier = timezone.now() - timedelta(seconds=70)
+    TokenGrant.objects.filter(pk=grant.pk).update(last_used_at=earlier)
+    first, second = queries_of(browser), queries_of(browser)
+    assert [query["sql"].partition(" ")[0] for query in first][-1] == "UPDATE"
+    assert len(second) == len(first) - 1
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"password": "another"}])
+def test_who_is_disabled_behind_our_back_or_has_a_new_password_is_refused(
+    engine: str, change: dict[str, Any]
+):
+    """Written by SQL, so that no signal has ended the grant."""
+    browser, grant = signed_in()
+    get_user_model().objects.filter(pk=grant.user_id).update(**change)
+    refused = browser.get("/bff/api/photos/1")
+    assert (refused.status_code, refused["X-BFF-Error"]) == (401, "grant_ended")
