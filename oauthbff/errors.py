@@ -33,6 +33,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+#: A provider that asks for hours is asked again after this all the same, if a user waits.
+LONGEST_WAIT_SECONDS = 300
+
 
 class BFFError(Exception):
     """Base class. Not raised directly."""
@@ -133,11 +136,17 @@ class ProviderError(BFFError):
 
     def __init__(self, detail: str, *, retry_after: int = 5) -> None:
         super().__init__(detail)
+        #: Seconds, in the provider's own words if it had any.
         self.retry_after = retry_after
 
     @property
+    def soon(self) -> int:
+        """Seconds after which it is worth asking again for somebody who waits."""
+        return min(self.retry_after, LONGEST_WAIT_SECONDS)
+
+    @property
     def headers(self) -> dict[str, str]:
-        return {"Retry-After": str(self.retry_after)}
+        return {"Retry-After": str(self.soon)}
 
 
 class GrantRefused(ProviderError):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlencode, urlsplit
@@ -43,6 +44,8 @@ log = logging.getLogger("oauthbff.provider")
 MAX_ANSWER_BYTES = 1024 * 1024
 #: Questions of one process at the same time.
 MOST_QUESTIONS = 64
+#: No `Retry-After` of the provider counts for longer.
+MOST_PATIENT_SECONDS = 6 * 3600
 Verdict = TypeVar("Verdict")
 WELL_KNOWN = "/.well-known/openid-configuration"
 WELL_KNOWN_OAUTH = "/.well-known/oauth-authorization-server"
@@ -438,8 +441,8 @@ def _ask(
     took = (time.monotonic() - started) * 1000
     log.debug("%s %s answered %s in %.0f ms", method, urlsplit(url).path, answer.status, took)
     if answer.status >= 500 or answer.status == 429:
-        retry_after = _retry_after(answer.headers.get("retry-after"))
-        raise ProviderUnreachable(f"status {answer.status}", retry_after=retry_after)
+        wait = retry_after(answer.headers.get("retry-after"), time.time())
+        raise ProviderUnreachable(f"status {answer.status}", retry_after=wait)
     return answer
 
 
@@ -483,8 +486,18 @@ def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     return content
 
 
-def _retry_after(value: str | None) -> int:
-    return min(max(int(value), 1), 300) if value and value.isdigit() else 5
+def retry_after(value: str | None, now: float) -> int:
+    """Return the seconds to wait, given as a number or a date; 5 for neither. RFC 9110 §10.2.3."""
+    if value is None:
+        return 5
+    if value.isascii() and value.isdigit():
+        seconds = float(value[:10])
+    else:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - now
+        except (ValueError, OverflowError):
+            return 5
+    return round(min(max(seconds, 1), MOST_PATIENT_SECONDS))
 
 
 @cache

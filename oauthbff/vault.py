@@ -44,6 +44,8 @@ class Envelope:
     first: dict[str, Any] = field(default_factory=dict)
     #: RFC 8707: resource → {"access_token", "expires_at" (Unix time or None)}.
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Tokens that arrived when the grant had ended, with their hints: to be revoked, never used.
+    late: list[tuple[str, str]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return "<Envelope sealed>"

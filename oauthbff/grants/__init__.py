@@ -10,20 +10,21 @@ requests, except to find a session's pointer in `current`.
     fresh    an access token with life left, refreshed once whoever asks
     end      make grants unusable here, then tell the provider
     leave    the provider says that somebody has signed out there
-    tell     work off a revocation the provider has not confirmed
+    tell     ask the provider to revoke what has ended, until it confirms
     sweep    all that time and crashes leave to do
     rekey    seal every envelope with the first key
 """
 
 from __future__ import annotations
 
-from .ending import end
+from .ending import end, end_in_batches
 from .issuing import issue
 from .judging import HANDLE
 from .leaving import judge_logged_out, leave
 from .opening import id_token_hint, shown_claims
-from .refreshing import fresh, give_back
+from .refreshing import fresh
 from .rekeying import keys_in_use, rekey
+from .returning import give_back
 from .rows import note_viewed, spend
 from .standing import (
     current,
@@ -34,13 +35,14 @@ from .standing import (
     standing_among,
     touch,
 )
-from .sweeping import sweep
-from .telling import tell
+from .sweeping import sweep, tell_due
+from .telling import tell, tell_many
 
 __all__ = [
     "HANDLE",
     "current",
     "end",
+    "end_in_batches",
     "expires_in",
     "forget_current",
     "fresh",
@@ -59,5 +61,7 @@ __all__ = [
     "standing_among",
     "sweep",
     "tell",
+    "tell_due",
+    "tell_many",
     "touch",
 ]

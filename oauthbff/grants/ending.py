@@ -6,6 +6,7 @@ the transaction that ends the grant, and `telling` works it off, now or later.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import time
@@ -20,17 +21,20 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from oauthbff import signals
-from oauthbff.models import EndReason, GrantEvent, Revocation, TokenGrant
+from oauthbff.models import Revocation, TokenGrant
 
-from .rows import Kind
-from .telling import delete_session, tell, tell_siblings
+from .rows import Kind, batches, record_many
+from .sessions import delete_sessions_of
+from .telling import tell_while
 
 log = logging.getLogger("oauthbff.grants")
 
-BATCH = 200
+BATCH = 500
 #: How long the request that ends grants spends on telling the provider, and on one answer.
 BUDGET_SECONDS = 6.0
 ANSWER_SECONDS = 3.0
+#: No provider answers for more within the budget.
+MOST_TOLD = 2000
 
 
 def end(
@@ -49,25 +53,31 @@ def end(
     an intent for `sweepgrants`. Refuses a queryset without a filter: "everyone"
     must be said, not forgotten.
     """
-    if not grants.query.where:
-        raise ValueError("refusing to end every grant there is; filter the queryset")
-    deadline = time.monotonic() + BUDGET_SECONDS if tell_now else 0.0
-    count = 0
-    for batch in _batches(grants.filter(ended_at=None)):
-        with transaction.atomic():
-            ended = _mark_ended(batch, reason=reason, by=by, note=note)
-            count += len(ended)
-            facts = {"reason": str(reason), "by_id": by.pk if by else None, "note": note}
-            transaction.on_commit(partial(_after_end, ended, facts, deadline))
+    deadline = time.monotonic() + BUDGET_SECONDS
+    count, first = 0, list[uuid.UUID]()
+    for ended in end_in_batches(grants, reason=reason, by=by, note=note):
+        count += len(ended)
+        first += ended[: MOST_TOLD - len(first)]
+    if tell_now and first:
+        transaction.on_commit(partial(_tell, first, deadline))
     return count
 
 
-def _batches(grants: QuerySet[TokenGrant]) -> Iterator[list[uuid.UUID]]:
-    pks = grants.order_by("pk").values_list("pk", flat=True)
-    batch = list(pks[:BATCH])
-    while batch:
-        yield batch
-        batch = list(pks.filter(pk__gt=batch[-1])[:BATCH])
+def end_in_batches(
+    grants: QuerySet[TokenGrant], *, reason: str, by: User | None = None, note: str = ""
+) -> Iterator[list[uuid.UUID]]:
+    """The same for who has many to end and wants to say how far it is; tells no provider.
+
+    Yields the handles of each batch that has ended.
+    """
+    if not grants.query.where:
+        raise ValueError("refusing to end every grant there is; filter the queryset")
+    facts = {"reason": str(reason), "by_id": by.pk if by else None, "note": note}
+    for batch in batches(grants.filter(ended_at=None), BATCH):
+        with transaction.atomic():
+            ended = _mark_ended(batch, reason=reason, by=by, note=note)
+            transaction.on_commit(partial(_after_end, ended, facts))
+        yield ended
 
 
 def _mark_ended(
@@ -88,23 +98,27 @@ def _mark_ended(
     )
     ours = TokenGrant.objects.filter(pk__in=batch, lease_owner=mark)
     ended = list(ours.values_list("pk", flat=True))
-    GrantEvent.objects.bulk_create(
-        GrantEvent(grant_id=pk, at=now, kind=Kind.ENDED, by=by, note=(note or reason)[:255])
-        for pk in ended
-    )
+    record_many(ended, Kind.ENDED, by_id=by.pk if by else None, note=note or reason)
     return ended
 
 
-def _after_end(ended: list[uuid.UUID], facts: dict[str, Any], deadline: float) -> None:
+def _after_end(ended: list[uuid.UUID], facts: dict[str, Any]) -> None:
     """What follows the commit. Nothing here may fail the request: it is on the row already."""
-    for grant in TokenGrant.objects.filter(pk__in=ended):
-        log.info("grant %s ended: %s", grant.pk, facts["reason"])
-        signals.grant_ended.send_robust(sender=TokenGrant, grant_id=grant.pk, **facts)
-        try:
-            delete_session(grant)
-            if time.monotonic() < deadline:
-                tell(grant.pk, patience=ANSWER_SECONDS)
-            if facts["reason"] != EndReason.SUPERSEDED and deadline:
-                tell_siblings(grant, deadline=deadline, patience=ANSWER_SECONDS)
-        except Exception:
-            log.exception("grant %s has ended; the rest is left to sweepgrants", grant.pk)
+    for pk in ended:
+        log.info("grant %s ended: %s", pk, facts["reason"])
+        signals.grant_ended.send_robust(sender=TokenGrant, grant_id=pk, **facts)
+    with _left_to_sweepgrants(ended):
+        delete_sessions_of(TokenGrant.objects.filter(pk__in=ended))
+
+
+def _tell(ended: list[uuid.UUID], deadline: float) -> None:
+    with _left_to_sweepgrants(ended):
+        tell_while(ended, deadline=deadline, patience=ANSWER_SECONDS)
+
+
+@contextlib.contextmanager
+def _left_to_sweepgrants(ended: list[uuid.UUID]) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        log.exception("%s grants have ended; the rest is left to sweepgrants", len(ended))

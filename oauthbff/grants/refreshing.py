@@ -44,6 +44,7 @@ from oauthbff.vault import Envelope
 
 from .ending import end
 from .opening import open_envelope
+from .returning import give_back
 from .rows import Kind, expiry, let_go_of_the_database, record
 
 log = logging.getLogger("oauthbff.grants")
@@ -211,7 +212,7 @@ def _refresh(grant: TokenGrant, envelope: Envelope, owner: str, resource: str | 
 def _give_back_if_ended(grant: TokenGrant, tokens: TokenResponse) -> None:
     if not TokenGrant.objects.filter(pk=grant.pk, ended_at=None).exists():
         log.warning("grant %s: ended while it was refreshed", grant.pk)
-        give_back(tokens)
+        give_back(tokens, ended=grant)
 
 
 def _renew_lease(grant: TokenGrant, owner: str) -> None:
@@ -269,9 +270,9 @@ def _judge_identity(
     except TokenRejected as exc:
         if exc.reason != "unknown_key":
             log.warning("grant %s: the refreshed ID token was refused: %s", grant.pk, exc)
-            give_back(tokens)
             note = f"refreshed ID token: {exc.reason}"
             end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.INVALID_GRANT, note=note)
+            give_back(tokens, ended=grant)
             raise GrantEnded(EndReason.INVALID_GRANT) from None
     except ProviderError:
         pass
@@ -351,9 +352,9 @@ def _note_failure(grant: TokenGrant, owner: str, exc: ProviderError, resource: s
     """
     if resource is not None and isinstance(exc, ProviderRefused):
         _ours(grant, owner).update(lease_owner="", lease_until=None)
-        cache.set(_refusal_key(grant, resource), True, exc.retry_after)
+        cache.set(_refusal_key(grant, resource), True, exc.soon)
         return
-    pause = max(exc.retry_after, min(2 ** min(grant.refresh_failures, 5), 30))
+    pause = max(exc.soon, min(2 ** min(grant.refresh_failures, 5), 30))
     with transaction.atomic():
         released = _ours(grant, owner).update(
             lease_owner="",
@@ -364,20 +365,6 @@ def _note_failure(grant: TokenGrant, owner: str, exc: ProviderError, resource: s
         if released:
             record(grant.pk, Kind.REFRESH_FAILED, note=str(exc))
     log.warning("grant %s: refresh failed, next try in %s s: %s", grant.pk, pause, exc)
-
-
-def give_back(tokens: TokenResponse) -> None:
-    """Revoke tokens that were received and cannot be kept."""
-    for token, hint in (
-        (tokens.refresh_token, "refresh_token"),
-        (tokens.access_token, "access_token"),
-    ):
-        if token is None:
-            continue
-        try:
-            provider.revoke(token, hint)
-        except ProviderError as exc:
-            log.warning("a token that was not kept could not be revoked: %s", exc)
 
 
 def _ours(grant: TokenGrant, owner: str) -> QuerySet[TokenGrant]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from oauthbff.claims import TokenResponse
@@ -38,14 +40,29 @@ def spend(kind: str, value: str, *, seconds: float) -> bool:
 
 
 def record(pk: uuid.UUID, kind: str, *, by_id: Any = None, note: str = "") -> None:
-    GrantEvent.objects.create(
-        grant_id=pk, at=timezone.now(), kind=kind, by_id=by_id, note=note[:255]
+    record_many([pk], kind, by_id=by_id, note=note)
+
+
+def record_many(pks: Iterable[uuid.UUID], kind: str, *, by_id: Any = None, note: str = "") -> None:
+    """Add the same line to the history of several grants."""
+    now = timezone.now()
+    GrantEvent.objects.bulk_create(
+        GrantEvent(grant_id=pk, at=now, kind=kind, by_id=by_id, note=note[:255]) for pk in pks
     )
 
 
 def note_viewed(pk: Any, *, by: User) -> None:
     """Write down that somebody of the staff has looked at a grant."""
     record(pk, Kind.VIEWED, by_id=by.pk)
+
+
+def batches(rows: QuerySet[Any], size: int) -> Iterator[list[Any]]:
+    """Yield keys until none are left: each batch must be gone from `rows` before the next."""
+    pks = rows.order_by().values_list("pk", flat=True)
+    before: list[Any] = []
+    while (batch := list(pks[:size])) and batch != before:  # a repeatable read sees what was
+        yield batch
+        before = batch
 
 
 def expiry(tokens: TokenResponse, now: datetime) -> datetime | None:

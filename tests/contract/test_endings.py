@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import http.client
+import subprocess
+import sys
 import time
 import urllib.parse
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -172,7 +176,7 @@ def test_the_sweep_ends_what_is_over_and_purges_what_is_old(
             (long_ago, sub),
         )
     said = site.manage("sweepgrants")
-    assert "2 ended (1 idle, 1 at their greatest age); 2 told" in said
+    assert "2 ended (1 idle, 1 at their greatest age, 0 of disabled users); 2 told" in said
     ended = dict(site.sql("SELECT subject, end_reason FROM oauthbff_tokengrant"))
     assert ended == {"jane": "idle", "bob": "absolute", "carol": ""}
     assert provider.live_refresh_tokens == 1
@@ -180,6 +184,116 @@ def test_the_sweep_ends_what_is_over_and_purges_what_is_old(
     site.sql("UPDATE oauthbff_tokengrant SET ended_at = %s WHERE end_reason <> ''", (long_ago,))
     assert "2 old grants" in site.manage("sweepgrants")
     assert site.sql("SELECT subject FROM oauthbff_tokengrant") == [("carol",)]
+
+
+def test_the_sweep_ends_the_grants_of_users_disabled_behind_djangos_back(
+    site: Site, provider: NodeProvider
+):
+    jane, bob = site.browser(), site.browser()
+    jane.login("jane")
+    bob.login("bob")
+    theirs = "id = (SELECT user_id FROM oauthbff_tokengrant WHERE subject = 'jane')"
+    site.sql(f"UPDATE auth_user SET is_active = %s WHERE {theirs}", (False,))  # noqa: S608
+    assert "1 would be ended" in site.manage("sweepgrants", "--dry-run")
+    assert "1 of disabled users); 1 told" in site.manage("sweepgrants")
+    assert jane.session()["ended"] == "user_disabled"
+    assert bob.is_logged_in()
+    assert provider.live_refresh_tokens == 1
+
+
+def days_ago(days: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - days * 86400))
+
+
+def end_quietly(site: Site, *, ended_at: str) -> None:
+    """As a process leaves it that dies after its commit."""
+    site.sql(
+        "UPDATE oauthbff_tokengrant SET ended_at = %s, end_reason = 'logout',"
+        " revocation = 'pending', revocation_due_at = %s",
+        (ended_at, "2020-01-01 00:00:00"),
+    )
+
+
+def test_a_provider_that_is_down_does_not_hold_up_the_sweep(
+    make_site: MakeSite, provider: NodeProvider
+):
+    site = make_site(workers=2)
+    for number in range(12):
+        site.browser().login(f"user{number}")
+    end_quietly(site, ended_at=days_ago(0))
+    provider.fault("/token/revocation", status=503, times=1000)
+    provider.forget_log()
+    said = site.manage("sweepgrants", "-v2")
+    assert "the provider does not answer; the rest waits" in said
+    assert "0 told to the provider, 12 still waiting, 0 given up" in said
+    assert len(provider.calls("/token/revocation")) == 8  # one claim, then no more
+    provider.mend()
+    assert "4 told to the provider, 8 still waiting" in site.manage("sweepgrants")
+    site.sql("UPDATE oauthbff_tokengrant SET revocation_due_at = '2020-01-01 00:00:00'")
+    assert "8 told to the provider, 0 still waiting" in site.manage("sweepgrants")
+    assert provider.live_refresh_tokens == 0
+
+
+def test_a_revocation_is_given_up_after_days_and_its_secrets_go(
+    make_site: MakeSite, provider: NodeProvider
+):
+    site = make_site(workers=2, env={"OAUTHBFF_REVOCATION_DAYS": "3"})
+    for number in range(12):
+        site.browser().login(f"user{number}")
+    end_quietly(site, ended_at=days_ago(10))
+    waits = "waits for the newer sign-in of the same provider session"
+    site.sql(
+        "UPDATE oauthbff_tokengrant SET end_reason = 'superseded', revocation_error = %s,"
+        " revocation_due_at = %s WHERE subject = 'user0'",
+        (waits, "2099-01-01 00:00:00"),
+    )
+    provider.fault("/token/revocation", status=503, times=1000)
+    assert "0 told to the provider, 1 still waiting" in site.manage("sweepgrants")
+    rows = site.sql(
+        "SELECT revocation, envelope = '', count(*) FROM oauthbff_tokengrant GROUP BY 1, 2"
+    )
+    assert sorted((state, bool(gone), count) for state, gone, count in rows) == [
+        ("failed", True, 11),
+        ("pending", False, 1),
+    ]
+    failed = "SELECT count(*) FROM oauthbff_grantevent WHERE kind = 'revocation_failed'"
+    assert site.sql(failed) == [(11,)]
+
+
+def test_a_retry_after_is_honoured_as_seconds_and_as_a_date(
+    make_site: MakeSite, provider: NodeProvider
+):
+    site = make_site(workers=2, database="postgresql")
+    in_an_hour = email.utils.formatdate(time.time() + 3600, usegmt=True)
+    for header, wait in (("1800", 1800), (in_an_hour, 3600), ("soon", 2), ("999999", 6 * 3600)):
+        site.empty()
+        jane = site.browser()
+        jane.login("jane")
+        provider.fault("/token/revocation", status=503, headers={"Retry-After": header})
+        jane.fetch("logout/", "POST")
+        [(due,)] = site.sql(
+            "SELECT extract(epoch FROM revocation_due_at - now())::int FROM oauthbff_tokengrant"
+        )
+        assert wait - 30 <= due <= wait + 10, header
+
+
+def test_the_history_of_a_long_lived_grant_does_not_grow_for_ever(site: Site):
+    site.browser().login("jane")
+    site.sql("UPDATE oauthbff_grantevent SET at = '2020-01-01 00:00:00'")
+    assert "1 old events" in site.manage("sweepgrants")
+    assert site.sql("SELECT count(*) FROM oauthbff_grantevent") == [(0,)]
+    assert site.sql("SELECT count(*) FROM oauthbff_tokengrant") == [(1,)]
+
+
+def test_a_sweep_that_loops_outlives_an_outage_of_the_database(tmp_path: Path, site: Site):
+    empty = f"sqlite:///{tmp_path / 'no-tables.sqlite3'}"
+    words = [sys.executable, "manage.py", "sweepgrants", "--loop", "0.1"]
+    env = {**site.env, "DATABASE_URL": empty}
+    with subprocess.Popen(words, env=env, stderr=subprocess.PIPE, text=True) as child:
+        complaints = (line for line in child.stderr or () if "The database failed" in line)
+        assert [next(complaints) for _ in range(2)]
+        assert child.poll() is None
+        child.kill()
 
 
 def test_two_sweeps_at_once_do_nothing_twice(make_site: MakeSite, provider: NodeProvider):

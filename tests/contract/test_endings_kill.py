@@ -32,7 +32,7 @@ STEPS = (
     Step("before it begins", "oauthbff.grants.ending end call", False, True, 1),
     Step("inside the transaction", "oauthbff.grants.ending _mark_ended return", False, True, 1),
     Step("after the commit", "oauthbff.grants.ending _after_end call", True, True, 1),
-    Step("session deleted", "oauthbff.grants.telling delete_session return", True, False, 1),
+    Step("session deleted", "oauthbff.grants.sessions delete_sessions_of return", True, False, 1),
     Step("revocation claimed", "oauthbff.provider revoke call", True, False, 1),
     Step("provider told, not noted", "oauthbff.grants.telling _settle call", True, False, 0),
 )

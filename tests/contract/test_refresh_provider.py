@@ -426,6 +426,33 @@ def test_what_arrives_for_an_ended_grant_is_revoked_token_by_token(
     assert ending(site) == [("logout", "done")]
 
 
+@pytest.mark.parametrize("down_since", ["the logout", "the refresh"])
+def test_what_arrives_for_an_ended_grant_is_told_later_if_the_provider_is_down(
+    site: Site, browser: Browser, strict: StrictProvider, down_since: str
+):
+    """Whether the grant's own revocation still waits, or its secrets have gone already."""
+    strict.switch(revocation="token")
+    browser.login("jane")
+    expire(site, strict)
+    down = frozenset({"revocation"})
+    with strict.hold() as held, concurrent.futures.ThreadPoolExecutor() as pool:
+        asking = pool.submit(browser.fetch, "api/photos/1")
+        held.wait()
+        if down_since == "the logout":
+            strict.switch(down=down)
+        Browser.logout(browser, at_provider=False)
+        strict.switch(down=down)
+        held.release()
+        assert asking.result().json()["reason"] == "logout"
+    assert ending(site) == [("logout", "pending")]
+    assert strict.alive() != []
+    strict.switch(down=frozenset())
+    site.sql("UPDATE oauthbff_tokengrant SET revocation_due_at = '2020-01-01 00:00:00'")
+    assert "1 told to the provider" in site.manage("sweepgrants")
+    assert strict.alive() == []
+    assert site.sql("SELECT revocation, envelope FROM oauthbff_tokengrant") == [("done", "")]
+
+
 # --- the API's word: 401 and the others ---
 
 

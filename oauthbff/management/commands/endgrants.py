@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import QuerySet
 
 from oauthbff import grants
-from oauthbff.models import EndReason, TokenGrant
+from oauthbff.models import EndReason, Revocation, TokenGrant
 
 
 class Command(BaseCommand):
@@ -38,10 +39,20 @@ class Command(BaseCommand):
             return
         if not options["yes"] and input("End them? [y/N] ").strip().lower() not in ("y", "yes"):
             raise CommandError("Nothing was ended.")
-        ended = grants.end(chosen, reason=EndReason.ADMIN, note=options["reason"], tell_now=False)
+        ended = self.end(chosen, options["reason"])
         self.stdout.write(f"{ended} ended. Telling the provider …")
-        did = grants.sweep(say=lambda line: self.stdout.write(line))
-        self.stdout.write(f"{did.told} told to the provider, {did.still_waiting} will be retried.")
+        told = grants.tell_due(say=self.stdout.write)
+        waiting = TokenGrant.objects.filter(revocation=Revocation.PENDING).count()
+        self.stdout.write(
+            f"{told} told to the provider, {waiting} waiting; sweepgrants goes on with those."
+        )
+
+    def end(self, chosen: QuerySet[TokenGrant], note: str) -> int:
+        count = 0
+        for ended in grants.end_in_batches(chosen, reason=EndReason.ADMIN, note=note):
+            count += len(ended)
+            self.stdout.write(f"{count} ended")
+        return count
 
     def chosen(self, options: dict[str, Any]) -> QuerySet[TokenGrant]:
         standing = TokenGrant.objects.filter(ended_at=None)
@@ -50,11 +61,8 @@ class Command(BaseCommand):
         if options["subject"]:
             return standing.filter(subject=options["subject"])
         if options["upstream_scope"]:
-            scope = options["upstream_scope"]
-            having = standing.filter(scopes__contains=scope).only("pk", "scopes").iterator()
-            return standing.filter(
-                pk__in=[grant.pk for grant in having if scope in grant.scopes.split()]
-            )
+            scope = re.escape(options["upstream_scope"])
+            return standing.filter(scopes__regex=rf"(^| ){scope}( |$)")
         return standing
 
     def users(self, name: str) -> QuerySet[Any]:
