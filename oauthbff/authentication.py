@@ -19,6 +19,7 @@ from rest_framework.request import Request
 
 from . import grants, origin
 from .conf import conf
+from .door import counts_as_activity
 from .errors import BFFError, CSRFFailed, GrantEnded, LoginRequired
 from .models import TokenGrant
 
@@ -42,7 +43,8 @@ class BFFAuthentication(BaseAuthentication):
             raise _Refused(exc) from None
         except LoginRequired:
             return None
-        grants.touch(grant, http_request.session.session_key)
+        if counts_as_activity(http_request):
+            grants.touch(grant, http_request.session.session_key)
         return grant.user, grant
 
     def authenticate_header(self, request: Request) -> str:

@@ -144,6 +144,15 @@ class Door(APIView):
         raise exc
 
 
+def counts_as_activity(request: HttpRequest) -> bool:
+    """Whether this call keeps an idle grant alive.
+
+    One that the page makes by itself says `X-BFF-Slide: false`, after the name of our
+    header. ASVS 5.0 §7.3.1.
+    """
+    return request.headers.get(f"{conf().header}-Slide", "").lower() != "false"
+
+
 def where(request: Request | HttpRequest) -> str:
     """The method, path and address of a request, fit for one log line."""
     path = request.path.encode("unicode_escape").decode()[:200]

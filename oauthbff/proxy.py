@@ -25,7 +25,7 @@ from rest_framework.request import Request
 
 from . import forwarding, grants, upstream
 from .conf import METHODS, Upstream, conf
-from .door import Door
+from .door import Door, counts_as_activity
 from .errors import BodyBroken, LoginRequired, ProviderError
 from .models import TokenGrant
 from .streams import watch
@@ -70,7 +70,8 @@ class ProxyDoor(Door):
             if self.route.token == "user":  # noqa: S105 - a mode, not a password
                 raise
             return None
-        grants.touch(grant, request.session.session_key)
+        if counts_as_activity(request):
+            grants.touch(grant, request.session.session_key)
         return grant
 
     def lazy_user(self, request: HttpRequest) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -15,15 +16,18 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.module_loading import import_string
 from django.views.generic import View
 from rest_framework.request import Request
 
 from . import grants
 from .conf import conf
 from .devices import device_of
-from .door import PAGE_POLICY, Door, answer, harden
+from .door import PAGE_POLICY, Door, answer, counts_as_activity, harden
 from .errors import GrantEnded, LoginRequired, NoSuchSession
 from .models import EndReason, TokenGrant
+
+log = logging.getLogger("oauthbff.session")
 
 
 class SessionDoor(Door):
@@ -34,7 +38,7 @@ class SessionDoor(Door):
     def get(self, request: Request) -> HttpResponse:
         try:
             grant = grants.current(request._request)
-            if request.GET.get("slide") != "false":
+            if request.GET.get("slide") != "false" and counts_as_activity(request._request):
                 grants.touch(grant, request._request.session.session_key)
             return answer(signed_in(grant))
         except GrantEnded as ended:
@@ -71,7 +75,8 @@ class SessionsDoor(Door):
 
     def get(self, request: Request) -> HttpResponse:
         here = grants.current(request._request)
-        grants.touch(here, request._request.session.session_key)
+        if counts_as_activity(request._request):
+            grants.touch(here, request._request.session.session_key)
         return answer({"sessions": [shown(grant, here) for grant in of_user(here)]})
 
 
@@ -168,4 +173,18 @@ def shown(grant: TokenGrant, here: TokenGrant) -> dict[str, Any]:
         "ip": grant.ip,
         "created_at": grant.created_at.isoformat(),
         "last_used_at": grant.last_used_at.isoformat(),
+        **place_of(grant),
     }
+
+
+def place_of(grant: TokenGrant) -> dict[str, str]:
+    """`place`, where the site can tell it from an address, else nothing."""
+    hook = conf().place_hook
+    if hook is None or grant.ip is None:
+        return {}
+    try:
+        place = import_string(hook)(grant.ip)
+    except Exception:  # whatever a database of places raises: the list is worth more
+        log.exception('OAUTHBFF["PLACE_HOOK"] broke')
+        return {}
+    return {"place": str(place)} if place else {}

@@ -101,6 +101,8 @@ class Conf:
     error_url: str | None = None
     #: Dotted callable `(user, claims) -> None`, called at each sign-in before the user is saved.
     claims_hook: str | None = None
+    #: Dotted callable `(address) -> str`: where that is, in words, for the list of sign-ins.
+    place_hook: str | None = None
     #: A changed password ends all of a user's grants. Off: the session it was changed in stays,
     #: the others go, as is Django's own rule.
     end_on_password_change: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 
+from django.conf import settings
 from django.contrib import auth
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -17,7 +18,7 @@ from django.views.generic import View
 from oauthbff import grants, origin, provider
 from oauthbff.conf import conf
 from oauthbff.door import answer, problem_of, where
-from oauthbff.errors import CSRFFailed, LoginRequired, ProviderError
+from oauthbff.errors import CSRFFailed, GrantEnded, LoginRequired, ProviderError
 from oauthbff.models import EndReason, TokenGrant
 
 from .pages import page, see_other
@@ -45,6 +46,13 @@ class LogoutDoor(View):
             response: HttpResponse = answer({"logout_url": url})
         else:
             response = see_other(url or reverse("oauthbff:logged-out"))
+        # A cookie that was kept to say why the grant had ended has said it.
+        response.delete_cookie(
+            settings.SESSION_COOKIE_NAME,
+            path=settings.SESSION_COOKIE_PATH,
+            domain=settings.SESSION_COOKIE_DOMAIN,
+            samesite=settings.SESSION_COOKIE_SAMESITE,
+        )
         # Not "cookies": the host may serve others. What the SPA kept of this user goes.
         response["Clear-Site-Data"] = '"cache", "storage"'
         return response
@@ -67,18 +75,24 @@ def check_origin(request: HttpRequest, *, fetched: bool) -> None:
 
 
 def sign_out(request: HttpRequest) -> str | None:
-    """End the grant and the session; then see where the provider's own session ends."""
-    hint = None
+    """End the grant and the session; then see where the provider's own session ends.
+
+    Somebody whose grant has ended already, unused for too long say, may still be signed in
+    at the provider: they are sent there without the ID token as a hint.
+    """
+    url = None
     try:
         grant = grants.current(request)
         hint = grants.id_token_hint(grant)
-    except LoginRequired:
-        signed_in = False
-    else:
-        signed_in = True
         grants.end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.LOGOUT, by=grant.user)
+        url = provider_logout_url(hint)
+    except GrantEnded as ended:
+        if ended.reason != EndReason.BACKCHANNEL:
+            url = provider_logout_url(None)
+    except LoginRequired:
+        pass
     auth.logout(request)
-    return provider_logout_url(hint) if signed_in else None
+    return url
 
 
 def provider_logout_url(id_token_hint: str | None) -> str | None:

@@ -389,6 +389,66 @@ def test_logout_clears_what_the_page_kept(site: Site):
     assert said.get("Clear-Site-Data") == '"cache", "storage"'
 
 
+def test_signing_out_of_what_has_ended_already_still_leads_to_the_provider(
+    site: Site, provider: NodeProvider
+):
+    jane = site.browser()
+    jane.login("jane")
+    site.sql("UPDATE oauthbff_tokengrant SET last_used_at = '2020-01-01 00:00:00'")
+    assert jane.session()["ended"] == "idle"
+    said = jane.fetch("logout/", "POST")
+    assert said.status == 200
+    url = urllib.parse.urlsplit(said.json()["logout_url"])
+    asked = urllib.parse.parse_qs(url.query)
+    assert said.json()["logout_url"].startswith(provider.issuer)
+    assert set(asked) == {"client_id", "post_logout_redirect_uri", "state"}
+    assert jane.session()["ended"] is None  # it has been said
+    assert jane.fetch("logout/", "POST").json() == {"logout_url": None}
+
+
+def test_after_the_providers_own_logout_there_is_nothing_left_to_end_there(
+    site: Site, provider: NodeProvider
+):
+    jane = site.browser()
+    jane.login("jane")
+    provider.end_session("jane")
+    assert jane.fetch("logout/", "POST").json() == {"logout_url": None}
+
+
+def test_a_call_that_the_page_makes_by_itself_is_no_activity(
+    site: Site, upstream: RecordingUpstream
+):
+    jane = site.browser()
+    jane.login("jane")
+    for path in ("api/photos/1", "session/", "sessions/"):
+        for slides, headers in ((False, {"X-BFF-Slide": "false"}), (True, {})):
+            site.sql(
+                "UPDATE oauthbff_tokengrant SET last_used_at = %s", (days_ago(600 / 86400),)
+            )  # ten minutes
+            [(before,)] = site.sql("SELECT last_used_at FROM oauthbff_tokengrant")
+            assert jane.fetch(path, "GET", headers).status == 200
+            [(after,)] = site.sql("SELECT last_used_at FROM oauthbff_tokengrant")
+            assert (after != before) is slides, (path, headers)
+    names = {name.lower() for name, _ in upstream.requests[0].headers}
+    assert "x-bff-slide" not in names
+
+
+def test_a_site_can_say_in_words_where_an_address_is(make_site: MakeSite):
+    site = make_site(env={"OAUTHBFF_PLACE_HOOK": "tests.support.places.place_of"})
+    jane = site.browser()
+    jane.login("jane")
+    [here] = jane.fetch("sessions/").json()["sessions"]
+    assert here["place"] == "Loopback, right here"
+    page = jane.navigate("devices/", from_site=f"{site.base_url}/")
+    assert "Loopback, right here, 127.0.0.1" in page.text
+    broken = make_site(env={"OAUTHBFF_PLACE_HOOK": "tests.support.places.broken"})
+    jane = broken.browser()
+    jane.login("jane")
+    [here] = jane.fetch("sessions/").json()["sessions"]
+    assert "place" not in here
+    assert "PLACE_HOOK" in broken.log()
+
+
 def test_the_devices_page_lists_and_ends(site: Site, provider: NodeProvider):
     here, there, third, bob = (site.browser() for _ in range(4))
     for browser in (here, there, third):

@@ -1,4 +1,4 @@
-"""A worker killed with -9 at each step of an ending: what is left, and what the next sweep does.
+"""Killed with -9 at each step of an ending or of a sweep: what is left, what the next sweep does.
 
 `pytest -s` prints the table of docs/endings.md.
 """
@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import http.client
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -84,3 +86,46 @@ def test_a_crash_between_any_two_steps_loses_nothing(
     assert site.sql("SELECT count(*) FROM django_session") == [(0,)]
     told = "no" if step.live else "yes"
     print(f"| {step.name} | {seen} | {told} | told, secrets gone |")
+
+
+SWEEP_STEPS = {
+    "inside the transaction": "oauthbff.grants.ending _mark_ended return",
+    "after the commit": "oauthbff.grants.ending _after_end call",
+    "sessions deleted": "oauthbff.grants.sessions delete_sessions_of return",
+    "revocations claimed": "oauthbff.grants.telling _ask call",
+    "provider asked, in one of eight threads": "oauthbff.provider revoke return",
+    "provider told, not noted": "oauthbff.grants.telling _settle call",
+    "noted, not committed": "oauthbff.grants.rows record_many return",
+}
+
+
+@pytest.mark.parametrize("step", SWEEP_STEPS)
+def test_a_sweep_that_is_killed_is_finished_by_the_next(
+    lethal_site: LethalSite, provider: NodeProvider, step: str
+):
+    site = lethal_site
+    site.empty()
+    provider.serve(site.base_url)
+    for number in range(3):
+        site.browser().login(f"user{number}")
+    site.sql("UPDATE oauthbff_tokengrant SET last_used_at = %s", (LONG_AGO,))
+    steps = [SWEEP_STEPS[step]]
+    if step == "noted, not committed":
+        steps.insert(0, "oauthbff.grants.telling close call")
+    site.die_at(Point(name=step, where=tuple(steps), asked=0, waits=False, outcome=""))
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.support.lethal", "sweepgrants"], env=site.env, timeout=60
+    )
+    assert killed.returncode == -9
+    left = site.sql("SELECT end_reason, revocation FROM oauthbff_tokengrant")
+    # A claim of a dead process runs out by itself; here nobody waits for that.
+    site.sql("UPDATE oauthbff_tokengrant SET revocation_due_at = %s", (LONG_AGO,))
+    site.manage("sweepgrants")
+    assert set(site.sql("SELECT end_reason, revocation, envelope FROM oauthbff_tokengrant")) == {
+        ("idle", "done", "")
+    }
+    assert provider.live_refresh_tokens == 0
+    assert site.sql("SELECT count(*) FROM django_session") == [(0,)]
+    kinds = [kind for (kind,) in site.sql("SELECT kind FROM oauthbff_grantevent ORDER BY kind")]
+    assert kinds == ["ended"] * 3 + ["issued"] * 3 + ["revoked"] * 3
+    print(f"| {step} | {', '.join(sorted({' '.join(row).strip() for row in left}))} | all told |")

@@ -74,6 +74,19 @@ def by_signing_in_again(site: Site, jane: Browser, provider: NodeProvider) -> No
     twin.fetch("logout/", "POST")
 
 
+def by_a_new_password(site: Site, jane: Browser, provider: NodeProvider) -> None:
+    code = (
+        "from django.contrib.auth.models import User\n"
+        "user = User.objects.get(); user.set_password('new'); user.save()"
+    )
+    site.manage("shell", "-v0", "-c", code)
+
+
+def by_losing_the_key(site: Site, jane: Browser, provider: NodeProvider) -> None:
+    """Its key id is one that nobody knows; where the key went the provider cannot be told."""
+    site.sql("UPDATE oauthbff_tokengrant SET envelope = replace(envelope, 'v1.test.', 'v1.gone.')")
+
+
 REASONS: dict[str, tuple[Callable[[Site, Browser, NodeProvider], None], str]] = {
     "logout elsewhere": (by_logout_elsewhere, "logout"),
     "back-channel": (by_the_provider, "backchannel"),
@@ -85,13 +98,19 @@ REASONS: dict[str, tuple[Callable[[Site, Browser, NodeProvider], None], str]] = 
     "absolute": (by_age, "absolute"),
     "refused refresh": (by_a_refused_refresh, "invalid_grant"),
     "superseded": (by_signing_in_again, "superseded"),
+    "password": (by_a_new_password, "logout"),
+    "key lost": (by_losing_the_key, "key_lost"),
 }
 
 
 @pytest.fixture(params=["db", "cached_db", "cache", "file"])
 def engine_site(request: pytest.FixtureRequest, make_site: MakeSite, _session_folder: Path) -> Site:
     engine = f"django.contrib.sessions.backends.{request.param}"
-    env = {"SESSION_ENGINE": engine, "TMPDIR": str(_session_folder)}
+    env = {
+        "SESSION_ENGINE": engine,
+        "TMPDIR": str(_session_folder),
+        "OAUTHBFF_END_ON_PASSWORD_CHANGE": "True",
+    }
     return make_site(workers=2, cache="redis", env=env)
 
 
@@ -115,11 +134,11 @@ def test_an_ending_is_final_explained_and_told(engine_site: Site, provider: Node
     inside = jane.navigate("/admin/", from_site=f"{site.base_url}/", follow=False)
     assert inside.status == 302
     assert jane.session()["ended"] == reason  # still, after the site's own view
-    assert provider.live_refresh_tokens == 0
-    told = site.sql("SELECT DISTINCT revocation FROM oauthbff_tokengrant")
-    assert told == [("done",)]
-    if how != "deleted":
-        jane.login("jane") if how != "disabled" else None
+    told = site.sql("SELECT DISTINCT revocation, envelope FROM oauthbff_tokengrant")
+    assert told == [("failed" if how == "key lost" else "done", "")]
+    assert provider.live_refresh_tokens == (how == "key lost")
+    if how not in ("deleted", "disabled"):
+        jane.login("jane")
 
 
 KNOCKS = {

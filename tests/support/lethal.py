@@ -1,6 +1,7 @@
 """The example site, in a process that dies with SIGKILL at a named point of its own code.
 
-    gunicorn tests.support.lethal:application      with LETHAL_FILE=/a/path
+    gunicorn tests.support.lethal:application           with LETHAL_FILE=/a/path
+    python -m tests.support.lethal sweepgrants          a management command
 
 The file says where: lines of `module function call|return`, to be met one after the other, in
 whatever thread; the last one kills. The first request to come reads the file and removes it, so
@@ -12,11 +13,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from django.core.management import execute_from_command_line
 
 from project.wsgi import application as site
 
@@ -53,3 +57,8 @@ def _watch(frame: FrameType, event: str, _: object) -> None:
 
 
 threading.setprofile(_watch)  # for the threads to come: the server's and the provider's
+
+if __name__ == "__main__":
+    _arm()
+    sys.setprofile(_watch)
+    execute_from_command_line(sys.argv)

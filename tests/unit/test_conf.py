@@ -84,7 +84,8 @@ def test_the_least_configuration_has_the_documented_defaults(configure: Configur
     assert (found.idle_timeout, found.absolute_timeout, found.refresh_leeway) == (1800, 28800, 60)
     assert found.claims == ("sub", "name", "email", "picture")
     assert (found.userinfo, found.header, found.home_url) == (True, "X-BFF", "/")
-    assert (found.error_url, found.claims_hook, found.client_auth) == (None, None, None)
+    assert (found.error_url, found.client_auth) == (None, None)
+    assert (found.claims_hook, found.place_hook) == (None, None)
     assert (found.revocation_days, found.retention_days) == (7, 90)
     photos = found.upstreams["photos"]
     assert (photos.token, photos.methods[0], photos.embed, photos.cache) == (
@@ -129,6 +130,7 @@ def test_the_whole_configuration_is_read(configure: Configure) -> None:
         HOME_URL="/app/",
         ERROR_URL="/oops/",
         CLAIMS_HOOK="a.b",
+        PLACE_HOOK="a.c",
         REVOCATION_DAYS=1,
         RETENTION_DAYS=2,
     )
@@ -139,6 +141,7 @@ def test_the_whole_configuration_is_read(configure: Configure) -> None:
     assert [pattern.pattern for pattern in photos.paths] == ["^a/[0-9]+$", "^b$"]
     assert photos.timeouts == Timeouts(connect=1.0, first_byte=2.5, idle=3.0)
     assert (photos.max_body, photos.embed, photos.cache) == (0, ("image",), True)
+    assert (found.claims_hook, found.place_hook) == ("a.b", "a.c")
     assert list(found.keys) == ["new", "old"]
     assert found.keys["old"] == bytes(range(32))
     assert (found.idle_timeout, found.refresh_leeway, found.userinfo) == (900, 0, False)
@@ -493,6 +496,7 @@ def test_every_scalar_can_be_written_in_the_environment() -> None:
         OAUTHBFF_HOME_URL="/app/",
         OAUTHBFF_ERROR_URL="/oops/",
         OAUTHBFF_CLAIMS_HOOK="project.people.staff_by_group",
+        OAUTHBFF_PLACE_HOOK="shop.places.place_of",
     )
     assert result.returncode == 0, result.stderr
     expected = {
@@ -517,6 +521,7 @@ def test_every_scalar_can_be_written_in_the_environment() -> None:
         "home_url": "/app/",
         "error_url": "/oops/",
         "claims_hook": "project.people.staff_by_group",
+        "place_hook": "shop.places.place_of",
         "KEYS": ["new", "old"],
         "URLS": ["https://photos.example.com/v1/"],
         "PROXY": ["HTTP_X_FORWARDED_PROTO", "https"],
