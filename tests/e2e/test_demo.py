@@ -561,7 +561,7 @@ def test_after_signing_out_the_provider_asks_anew_who_it_is(page: Page, demo: De
     expect_signed_in(page, demo, "bob")
 
 
-def test_signing_out_in_one_tab_is_noticed_in_the_other(
+def test_signing_out_in_one_tab_signs_out_the_other(
     page: Page, context: BrowserContext, demo: Demo
 ) -> None:
     sign_in(page, demo)
@@ -570,10 +570,22 @@ def test_signing_out_in_one_tab_is_noticed_in_the_other(
     expect_signed_in(second, demo)
 
     sign_out(second, demo)
-    page.get_by_role("button", name="Try a call").click()
 
     expect(page.get_by_role("button", name="Sign in with Lumen")).to_be_visible()
+    expect(page.locator("#notice")).to_have_text("You signed out. See you soon.")
     expect(page.locator("#photo-grid img")).to_have_count(0)
+
+
+def test_signing_in_in_one_tab_signs_in_the_other(
+    page: Page, context: BrowserContext, demo: Demo
+) -> None:
+    page.goto(f"{demo.bff}/")
+    expect(page.get_by_role("button", name="Sign in with Lumen")).to_be_visible()
+    second = context.new_page()
+
+    sign_in(second, demo, "bob")
+    expect_signed_in(page, demo, "bob")
+    expect_photos(page)
 
 
 # --- the admin ---

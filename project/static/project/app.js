@@ -1,11 +1,11 @@
 /**
  * The page: loading, signed out, signed in.
  *
- * Every failure ends in `attempt`, so a 401 of the BFF's leads to the signed-out
- * page from wherever it came, once, and nothing there calls by itself.
+ * The BFF's client says when somebody is signed in and when that is over, be it in another tab;
+ * all other failures end in `attempt`.
  */
 
-import { Bff } from "./bff.js";
+import { Bff, SignedOut } from "../oauthbff/bff.js";
 import { Countdown } from "./countdown.js";
 import { byId } from "./dom.js";
 import { Journal } from "./journal.js";
@@ -20,8 +20,7 @@ const ASK_AGAIN_AFTER_MS = 5_000;
 const LOOK_UP_AFTER_MS = 350;
 
 const journal = new Journal();
-const bff = new Bff({ witness: journal });
-const aside = new Bff(); // for the panel's own look-ups, which it leaves out
+const bff = new Bff({ send: journal.send });
 
 const orders = new Orders({ bff, attempt });
 const photos = new Photos({
@@ -58,22 +57,28 @@ function say(text, { bad = false } = {}) {
   say.timer = setTimeout(() => (status.textContent = ""), bad ? 9000 : 4000);
 }
 
-function signedOut(notice) {
-  const wasSignedIn = state === "in";
+/** Forget everything of who was here. */
+function clear() {
   timers.forEach(clearInterval);
   timers = [];
   countdown.stop();
   orders.clear();
   photos.clear();
   journal.clear();
+}
+
+function signedOut(notice) {
+  const wasSignedIn = state === "in";
+  clear();
   byId("notice").textContent = notice ?? "";
   byId("notice").hidden = !notice;
   show("out");
   if (wasSignedIn) byId("hero-title").focus();
 }
 
-/** @param {import("./bff.js").SignedIn} session */
+/** @param {import("../oauthbff/bff.js").SignedInSession} session */
 async function signedIn(session) {
+  clear(); // it may be somebody else
   byId("user-name").textContent = session.user.name ?? session.user.email ?? session.user.sub;
   countdown.start(session.grant);
   show("in");
@@ -87,31 +92,23 @@ async function signedIn(session) {
 
 // --- what is done ------------------------------------------------------------
 
-/** Run `work`; show its failure, or the signed-out page if it was that. */
+/** Run `work`; show its failure, unless it is that of `onEnded`. */
 async function attempt(work) {
   try {
     await work();
   } catch (error) {
-    if (state === "in" && error.signedOut) signedOut(words.ended(error.reason ?? (await lastReason())));
+    if (error instanceof SignedOut) return;
     else if (state === "in") say(words.refused(error), { bad: true });
     else if (state === "loading") show("trouble");
     else throw error;
   }
 }
 
-/** Why the sign-in ended, when the 401 itself does not say. */
-async function lastReason() {
-  const session = await aside.session({ slide: false }).catch(() => ({}));
-  return session.ended ?? null;
-}
-
 /** Ask whether we are still signed in; `slide` also counts it as activity. */
 async function checkSession({ slide = false } = {}) {
   lastAsked = Date.now();
   const session = await bff.session({ slide });
-  if (state !== "in") return;
-  if (session.authenticated) countdown.start(session.grant);
-  else signedOut(words.ended(session.ended));
+  if (state === "in" && session.authenticated) countdown.start(session.grant);
 }
 
 /** The same for hints that come in crowds, such as six images that all failed. */
@@ -126,7 +123,7 @@ async function tryCall() {
 
 /** Read the API's own record of what reached it, for the right side of the panel. */
 async function lookUp() {
-  journal.reached((await aside.json("api/photos/calls")).calls);
+  journal.reached((await bff.json("api/photos/calls", { aside: true })).calls);
 }
 
 function lookUpSoon() {
@@ -156,11 +153,12 @@ async function start() {
   show("loading");
   const failure = failedLogin();
   const session = await bff.session();
-  if (session.authenticated) await signedIn(session);
-  else signedOut(failure ?? (session.ended && words.ended(session.ended)));
+  if (!session.authenticated) signedOut(failure ?? (session.ended && words.ended(session.ended)));
 }
 
 draw(journal);
+bff.onSignedIn((session) => attempt(() => signedIn(session)));
+bff.onEnded((reason) => signedOut(words.ended(reason)));
 journal.addEventListener("change", lookUpSoon);
 byId("sign-in").addEventListener("click", () => bff.login());
 byId("retry").addEventListener("click", () => attempt(start));

@@ -1,10 +1,9 @@
 /**
  * The journal: what left this browser, and what the API says reached it.
  *
- * Data only; wire.js draws it. The left side is written by the page itself
- * (bff.js reports each call, photos.js each image). The right side is the API's
- * own record, matched by `X-Call-Id`; images carry no such header and are matched
- * by path.
+ * Data only; wire.js draws it. The left side is written by the page itself (`send` carries each
+ * call, photos.js reports each image). The right side is the API's own record, matched by
+ * `X-Call-Id`; images carry no such header and are matched by path.
  */
 
 /**
@@ -42,9 +41,20 @@ export class Journal extends EventTarget {
   carried = 0;
   #newest = 0;
 
-  left({ id, method, path }) {
-    this.#add({ id, method, path, images: null });
-  }
+  /** `fetch`, noted down. `aside: true` marks the panel's own look-ups, which are left out. */
+  send = async (path, { aside = false, ...init }) => {
+    if (aside) return fetch(path, init);
+    const { id } = this.#add({ id: crypto.randomUUID(), method: init.method ?? "GET", path, images: null });
+    init.headers.set("X-Call-Id", id);
+    try {
+      const response = await fetch(path, init);
+      this.answered(id, { status: response.status, code: response.headers.get("X-BFF-Error") });
+      return response;
+    } catch (error) {
+      this.answered(id, { status: 0, code: "no_answer" });
+      throw error;
+    }
+  };
 
   answered(id, { status, code }) {
     const entry = this.entries.find((entry) => entry.id === id);

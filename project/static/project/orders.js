@@ -11,7 +11,7 @@ export class Orders {
 
   /**
    * @param {object} options
-   * @param {import("./bff.js").Bff} options.bff
+   * @param {import("../oauthbff/bff.js").Bff} options.bff
    * @param {(work: () => Promise<void>) => Promise<void>} options.attempt  runs work, shows its failure
    */
   constructor({ bff, attempt }) {
@@ -50,24 +50,19 @@ export class Orders {
     const what = `${size.replace("x", " × ")} cm · ${copies} ${copies === 1 ? "copy" : "copies"}`;
     const card = printCard(title, what);
     byId("prints").prepend(card.element);
-    await this.#follow(print, card);
+    this.#follow(print, card);
   }
 
-  async #follow(print, card) {
+  #follow(print, card) {
+    card.show({ percent: 0, stage: print.status });
     const { signal } = this.#streams;
-    let progress = { percent: 0, stage: print.status };
-    card.show(progress);
-    const onEvent = ({ type, data }) => {
-      if (type === "progress") card.show((progress = JSON.parse(data)));
-    };
-    try {
-      await this.#bff.events(`api/photos/${print.progress}`, { onEvent, signal });
-    } catch (error) {
-      if (signal.aborted) return;
-      card.lost();
-      throw error;
-    }
-    if (progress.stage !== "done") card.lost();
+    const news = this.#bff.events(`api/photos/${print.progress}`, { signal });
+    news.addEventListener("progress", ({ data }) => {
+      const progress = JSON.parse(data);
+      card.show(progress);
+      if (progress.stage === "done") news.close();
+    });
+    news.addEventListener("error", () => news.readyState === EventSource.CLOSED && card.lost());
   }
 }
 

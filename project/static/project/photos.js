@@ -15,7 +15,7 @@ export class Photos {
 
   /**
    * @param {object} options
-   * @param {import("./bff.js").Bff} options.bff
+   * @param {import("../oauthbff/bff.js").Bff} options.bff
    * @param {import("./journal.js").Journal} options.journal
    * @param {(work: () => Promise<void>) => Promise<void>} options.attempt  runs work, shows its failure
    * @param {() => void} options.onListed  the grid has changed, perhaps without the chosen photo
