@@ -11,6 +11,8 @@ The way in, room by room, from the pure to the doors:
     claims          judging ID tokens and token responses                       (pure)
     diagnosis       what a doctor makes of provider and site                    (pure)
     forwarding/     what may pass between browser and upstream                  (pure)
+    breaker         is an upstream left alone for a while?                      (pure)
+    bulkhead        how many calls at once to an upstream, and whether any
     remembered      a document fetched once for all processes
     vault           sealing and opening secrets; key ids
     models          TokenGrant, Identity, GrantEvent, SpentToken

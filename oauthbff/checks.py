@@ -1,7 +1,8 @@
 """`manage.py check`: what would make oauthbff unsafe or unable to run.
 
 E001-E027  a setting is missing or wrong; found by `conf`, and a server does not start
-E031-E036  the site around it is put together wrongly
+E051-E053  a route is wrong; found by `conf` as well
+E031-E037  the site around it is put together wrongly
 W040-W049  works, but should not be deployed like this (`check --deploy`)
 """
 
@@ -15,6 +16,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.utils import timezone
+from django.utils.module_loading import import_string
+from rest_framework.throttling import ScopedRateThrottle
 
 from .conf import conf
 from .errors import Misconfigured
@@ -84,6 +87,44 @@ def check_site(app_configs: Apps, **_: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def check_routes(app_configs: Apps, **_: Any) -> list[CheckMessage]:
+    """A permission or throttle that cannot be had would be a 500 on each call."""
+    try:
+        routes = conf().upstreams.values()
+    except Misconfigured:
+        return []
+    wanted = [
+        (route.name, key, name, method)
+        for route in routes
+        for key, names, method in (
+            ("permissions", route.permissions, "has_permission"),
+            ("throttles", route.throttles, "allow_request"),
+        )
+        for name in names
+    ]
+    return [
+        Error(
+            f'OAUTHBFF["UPSTREAMS"]["{route}"]["{key}"]: {name!r} cannot be used.',
+            hint=f"{why} It must be the dotted name of a DRF class with {method}().",
+            id="oauthbff.E037",
+        )
+        for route, key, name, method in wanted
+        if (why := _why_unusable(name, method))
+    ]
+
+
+def _why_unusable(dotted: str, method: str) -> str | None:
+    try:
+        made = import_string(dotted)()
+    except Exception as exc:  # whatever the site's module raises, this is where it is told
+        return f"{type(exc).__name__}: {exc}."
+    if not callable(getattr(made, method, None)):
+        return f"It has no {method}()."
+    if isinstance(made, ScopedRateThrottle) or getattr(made, "rate", "") is None:
+        return "It has no rate, and would let everything through."
+    return None
 
 
 def check_deployment(app_configs: Apps, **_: Any) -> list[CheckMessage]:

@@ -234,7 +234,15 @@ class BodyBroken(ForwardingError):
 
 
 class UpstreamUnreachable(ForwardingError):
-    pass
+    """`retry_after` in seconds, where nothing was sent because there is no point in it now."""
+
+    def __init__(self, detail: str, *, retry_after: int | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
 
 class UpstreamTimeout(ForwardingError):

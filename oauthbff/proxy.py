@@ -32,9 +32,6 @@ from .streams import watch
 
 log = logging.getLogger("oauthbff.proxy")
 
-#: Threads for event streams under ASGI: one waits for each upstream's next bytes.
-STREAM_THREADS = 512
-
 
 class ProxyDoor(Door):
     http_method_names = [name.lower() for name in (*METHODS, "OPTIONS")]
@@ -147,12 +144,13 @@ class ProxyDoor(Door):
         )
         if not forwarding.is_event_stream(headers):
             answer.look_ahead()
-        elif self.grant is not None:
-            watch.add(answer, self.grant.pk)
+        else:
+            grant = None if self.grant is None else self.grant.pk
+            watch.add(answer, grant, request.META.get("gunicorn.socket"))
         if not connection.in_atomic_block and not any(n == "Content-Length" for n, _ in headers):
             connection.close()  # an event stream may last for hours
-        streams = ToAsync if isinstance(request, ASGIRequest) else ToSync
-        response = StreamingHttpResponse(streams(answer), status=answer.status)
+        parts = ToAsync(answer, self.route) if isinstance(request, ASGIRequest) else ToSync(answer)
+        response = StreamingHttpResponse(parts, status=answer.status)
         del response.headers["Content-Type"]
         for name, value in headers:
             response.headers[name] = value
@@ -176,12 +174,13 @@ class ToSync:
 class ToAsync:
     """An answer as ASGI wants it. Waiting for the upstream happens in a thread of its own pool."""
 
-    def __init__(self, answer: upstream.Answer) -> None:
+    def __init__(self, answer: upstream.Answer, route: Upstream) -> None:
         self._answer = answer
+        self._threads = _threads(route)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         read: Callable[[], Any] = sync_to_async(
-            self._answer.read, thread_sensitive=False, executor=_threads()
+            self._answer.read, thread_sensitive=False, executor=self._threads
         )
         try:
             while chunk := await read():
@@ -241,5 +240,7 @@ def read_body(request: HttpRequest, route: Upstream, length: int | None) -> Iter
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(STREAM_THREADS, thread_name_prefix="oauthbff-stream")
+def _threads(route: Upstream) -> ThreadPoolExecutor:
+    """One waits for each answer's next bytes; each upstream has its own, as many as places."""
+    count = route.max_calls + route.max_streams
+    return ThreadPoolExecutor(count, thread_name_prefix=f"oauthbff-{route.name}")

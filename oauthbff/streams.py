@@ -1,15 +1,20 @@
-"""Event streams outlive requests: when a grant ends, those it carries are cut.
+"""Event streams outlive requests: they are cut when their grant ends or the browser has left.
 
-One thread per process asks once a second, in one query for all open streams, and
-is there only while there are any. It holds no database connection between two looks.
+One thread per process looks once a second, at the grants of all open streams in one
+query, and is there only while there are any. It holds no database connection between
+two looks. An ASGI server tells of a browser that has left, a WSGI server only when it
+writes: there the thread looks at the browser's socket as well, where the server gives it.
 """
 
 from __future__ import annotations
 
 import logging
+import select
 import threading
 import time
 import uuid
+from dataclasses import dataclass
+from typing import Protocol
 
 from django.db import DatabaseError, connection
 
@@ -21,18 +26,43 @@ log = logging.getLogger("oauthbff.proxy")
 LOOK_SECONDS = 1.0
 
 
+class Client(Protocol):
+    """The browser's connection, as `gunicorn.socket` in the WSGI environ."""
+
+    def fileno(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class _Stream:
+    #: Whose token opened it; None on a route that does without.
+    grant: uuid.UUID | None
+    client: Client | None
+
+    def has_left(self) -> bool:
+        """Whether the browser has closed its side. Looks at no byte, so TLS is no matter."""
+        number = -1 if self.client is None else self.client.fileno()
+        if number < 0:
+            return False
+        looking = select.poll()
+        looking.register(number, select.POLLRDHUP)
+        return bool(looking.poll(0))
+
+
 class Watch:
-    """The open streams of this process, by the grant whose token opened them."""
+    """The open streams of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[Answer, uuid.UUID] = {}
+        self._open: dict[Answer, _Stream] = {}
         self._running = False
 
-    def add(self, answer: Answer, grant: uuid.UUID) -> None:
-        """Cut `answer` within two seconds of the grant's end. `Answer.close` forgets it."""
+    def add(self, answer: Answer, grant: uuid.UUID | None, client: Client | None) -> None:
+        """Cut `answer` within two seconds of the grant's end, or of `client` leaving.
+
+        `Answer.close` forgets it.
+        """
         with self._lock:
-            self._open[answer] = grant
+            self._open[answer] = _Stream(grant, client)
             answer.on_close = self._forget
             if not self._running:
                 self._running = True
@@ -52,16 +82,22 @@ class Watch:
                     return
             for answer in self._fallen(streams):
                 answer.close()
+            for answer, stream in streams.items():
+                if stream.has_left():
+                    answer.close()
 
-    def _fallen(self, streams: dict[Answer, uuid.UUID]) -> list[Answer]:
+    def _fallen(self, streams: dict[Answer, _Stream]) -> list[Answer]:
+        held = {answer: one.grant for answer, one in streams.items() if one.grant is not None}
+        if not held:
+            return []
         try:
-            standing = grants.standing_among(set(streams.values()))
+            standing = grants.standing_among(set(held.values()))
         except DatabaseError:
             log.warning("the grants of %s open streams cannot be looked at", len(streams))
             return []
         finally:
             connection.close()
-        fallen = [answer for answer, grant in streams.items() if grant not in standing]
+        fallen = [answer for answer, grant in held.items() if grant not in standing]
         if fallen:
             log.info("%s open streams are cut: their grants have ended", len(fallen))
         return fallen

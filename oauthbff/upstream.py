@@ -29,9 +29,10 @@ from urllib3.util import SKIP_HEADER
 from urllib3.util.connection import is_connection_dropped
 from urllib3.util.response import assert_header_parsing
 
+from .bulkhead import Place, bulkhead
 from .conf import Upstream
 from .errors import ForwardingError, UpstreamTimeout, UpstreamUnreachable
-from .forwarding import BODYLESS, Headers
+from .forwarding import BODYLESS, Headers, is_event_stream
 
 CHUNK_BYTES = 64 * 1024
 IDLE_CONNECTIONS = 16
@@ -44,12 +45,13 @@ Body = bytes | Iterator[bytes] | None
 class Answer:
     """An upstream's answer whose body is still on the wire. Close it, whatever happens."""
 
-    def __init__(self, response: HTTPResponse, line: _Line, method: str) -> None:
+    def __init__(self, response: HTTPResponse, line: _Line, method: str, place: Place) -> None:
         self.status = response.status
         self.headers: Headers = list(response.headers.iteritems())
         self.bodyless = method == "HEAD" or response.status in BODYLESS
         self._response = response
         self._line = line
+        self._place = place
         self._whole = False
         self._ahead: bytes | None = None
         self._closing = threading.Lock()
@@ -60,7 +62,8 @@ class Answer:
         """Return the next bytes as they came, empty at the end.
 
         Raises `UpstreamTimeout` or `UpstreamUnreachable` when the answer is cut
-        off: the browser's must then look cut off as well.
+        off: the browser's must then look cut off as well. An answer that another thread
+        has closed ends here: an event stream has no end of its own to look whole at.
         """
         if self._ahead is not None:
             chunk, self._ahead = self._ahead, None
@@ -70,6 +73,8 @@ class Answer:
         except (ReadTimeoutError, TimeoutError):
             raise UpstreamTimeout("the upstream fell silent") from None
         except (HTTPError, HTTPException, OSError, ValueError, AttributeError) as exc:
+            if self._closing.locked():
+                return b""
             raise UpstreamUnreachable(f"the answer was cut off: {type(exc).__name__}") from None
         self._whole = not chunk
         return chunk
@@ -89,6 +94,7 @@ class Answer:
         else:
             self._line.drop()
         self._response.close()
+        self._place.leave()
 
     def _smuggles(self) -> bool:
         """Whether bytes of a body that must not exist may follow. RFC 9112 §6.3."""
@@ -141,17 +147,20 @@ def call(
     it is read; the connection is then dropped, so that half a request is never
     taken for a whole one.
     """
-    repeatable = method in REPEATABLE and not isinstance(body, Iterator)
-    line = _take(upstream)
+    place = bulkhead(upstream).enter()
     try:
-        return _once(line, upstream, method, target, headers, body, length)
-    except _NoAnswer:
-        if not (line.used and repeatable):
-            raise UpstreamUnreachable("the upstream hung up without an answer") from None
-    try:
-        return _once(_fresh(upstream), upstream, method, target, headers, body, length)
-    except _NoAnswer:
-        raise UpstreamUnreachable("the upstream hung up twice without an answer") from None
+        response, line = _ask(place, upstream, method, target, headers, body, length)
+        answer = Answer(response, line, method, place)
+    except BaseException:
+        place.leave()
+        raise
+    if is_event_stream(answer.headers):
+        try:
+            place.becomes_stream()
+        except UpstreamUnreachable:
+            answer.close()
+            raise
+    return answer
 
 
 def reach(upstream: Upstream) -> None:
@@ -161,6 +170,30 @@ def reach(upstream: Upstream) -> None:
         line.connect(upstream.timeouts.connect)
     finally:
         line.drop()
+
+
+def _ask(
+    place: Place,
+    upstream: Upstream,
+    method: str,
+    target: str,
+    headers: Headers,
+    body: Body,
+    length: int | None,
+) -> tuple[HTTPResponse, _Line]:
+    """Ask once, and once more if a kept connection turns out to have been dead."""
+    repeatable = method in REPEATABLE and not isinstance(body, Iterator)
+    line = _take(upstream)
+    try:
+        return _once(line, place, upstream, method, target, headers, body, length)
+    except _NoAnswer:
+        if not (line.used and repeatable):
+            raise UpstreamUnreachable("the upstream hung up without an answer") from None
+    try:
+        line = _fresh(upstream)
+        return _once(line, place, upstream, method, target, headers, body, length)
+    except _NoAnswer:
+        raise UpstreamUnreachable("the upstream hung up twice without an answer") from None
 
 
 class _NoAnswer(Exception):
@@ -196,23 +229,30 @@ class _Head(http.client.HTTPResponse):
 
 def _once(
     line: _Line,
+    place: Place,
     upstream: Upstream,
     method: str,
     target: str,
     headers: Headers,
     body: Body,
     length: int | None,
-) -> Answer:
+) -> tuple[HTTPResponse, _Line]:
+    connected = False
     try:
         line.connect(upstream.timeouts.connect)
+        connected = True
         line.wait_at_most(upstream.timeouts.first_byte)
         _send(line.connection, method, target, headers, body, length)
         response = line.connection.getresponse()
         line.wait_at_most(upstream.timeouts.idle)
     except BaseException as exc:
         line.drop()
-        raise _translate(exc) from None
-    return Answer(response, line, method)
+        ours = _translate(exc)
+        if isinstance(ours, UpstreamTimeout) or not connected:
+            place.failed()
+        raise ours from None
+    place.reached()
+    return response, line
 
 
 def _send(

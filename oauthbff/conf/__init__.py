@@ -28,8 +28,8 @@ from . import keys, provider, routes, site
 from .keys import KEY_BYTES, KEY_ID
 from .provider import SIGNATURE_ALGORITHMS
 from .reading import Reading, is_loopback
-from .routes import NEVER_PASS
-from .values import METHODS, Conf, Timeouts, Upstream
+from .routes import NEVER_PASS, never_passes
+from .values import METHODS, Breaking, Conf, Timeouts, Upstream
 
 __all__ = [
     "KEY_BYTES",
@@ -37,11 +37,13 @@ __all__ = [
     "METHODS",
     "NEVER_PASS",
     "SIGNATURE_ALGORITHMS",
+    "Breaking",
     "Conf",
     "Timeouts",
     "Upstream",
     "conf",
     "is_loopback",
+    "never_passes",
 ]
 
 #: Fields of `Conf` that are not written in `OAUTHBFF`.

@@ -1,4 +1,7 @@
-"""The explicit allow-list of APIs that RFC 10017 demands: `OAUTHBFF["UPSTREAMS"]`. E014-E025."""
+"""The explicit allow-list of APIs that RFC 10017 demands: `OAUTHBFF["UPSTREAMS"]`.
+
+E014-E025, E051-E053.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
+from urllib.parse import SplitResult
+
+from django.conf import settings
 
 from .reading import HEADER_NAME, Reading, is_loopback, origin_of, split_url
-from .values import METHODS, Timeouts, Upstream
+from .values import METHODS, Breaking, Timeouts, Upstream
 
 TOKEN_MODES = ("user", "user-or-none", "none")
 ROUTE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -28,8 +34,17 @@ NEVER_PASS = frozenset(
     access-control-allow-headers access-control-expose-headers access-control-max-age
     x-accel-redirect x-accel-buffering x-accel-charset x-accel-expires x-accel-limit-rate
     x-sendfile content-security-policy x-bff-error service-worker-allowed refresh
+    x-lighttpd-send-file x-reproxy-url alt-svc public-key-pins public-key-pins-report-only
+    nel report-to reporting-endpoints set-login
     """.split()
 )
+#: What begins so is a hop's word to the next, a browser's own, or an order to a front server.
+NEVER_PREFIXES = ("access-control-", "proxy-", "sec-", "x-accel-", "x-forwarded-")
+
+
+def never_passes(name: str) -> bool:
+    """Whether no setting can let this header through. `name` is in lower case."""
+    return name in NEVER_PASS or name.startswith(NEVER_PREFIXES)
 
 
 def upstreams(read: Reading) -> Mapping[str, Upstream]:
@@ -60,32 +75,47 @@ def upstream(read: Reading, name: Any, options: Any) -> Upstream | None:
     for key in ("methods", "permissions", "throttles", "headers", "response_headers", "embed"):
         if key in values:
             values[key] = read.sequence(f'{where}["{key}"]', values[key])
-    for key in ("cache", "allow_insecure_http"):
+    for key in ("cache", "allow_insecure_http", "allow_provider"):
         if not isinstance(values.get(key, False), bool):
             read.say("E002", f'{where}["{key}"] must be True or False.', f"{values[key]!r}")
     if "methods" in values:
-        values["methods"] = tuple(method.upper() for method in values["methods"])
-        for method in sorted(set(values["methods"]) - set(METHODS)):
-            hint = f"Possible: {', '.join(METHODS)}."
-            read.say("E016", f"{where}: method {method!r} cannot be forwarded.", hint)
+        values["methods"] = methods(read, where, values["methods"])
     if values.get("token", "user") not in TOKEN_MODES:
         hint = f"One of {', '.join(TOKEN_MODES)}."
         read.say("E017", f'{where}["token"] is {values["token"]!r}.', hint)
-    if "paths" in values:
-        values["paths"] = patterns(read, f'{where}["paths"]', values["paths"])
-    if "timeouts" in values:
-        values["timeouts"] = timeouts(read, f'{where}["timeouts"]', values["timeouts"])
-    max_body = values.get("max_body", 0)
-    if isinstance(max_body, bool) or not isinstance(max_body, int) or max_body < 0:
-        read.say("E018", f'{where}["max_body"] is not a number of bytes.', f"It is {max_body!r}.")
-    resource(read, where, values.get("resource"))
+    for key, read_value in {"paths": patterns, "timeouts": timeouts, "breaker": breaker}.items():
+        if key in values:
+            values[key] = read_value(read, f'{where}["{key}"]', values[key])
+    check_counts(read, where, values)
+    check_resource(read, where, values.get("resource"))
+    check_headers(read, where, values)
+    return Upstream(name=name, **values) if len(read.problems) == before else None
+
+
+def methods(read: Reading, where: str, given: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(method.upper() for method in given)
+    for method in sorted(set(names) - set(METHODS)):
+        hint = f"Possible: {', '.join(METHODS)}."
+        read.say("E016", f"{where}: method {method!r} cannot be forwarded.", hint)
+    return names
+
+
+def check_counts(read: Reading, where: str, values: Mapping[str, Any]) -> None:
+    for key in ("max_calls", "max_streams"):
+        if not is_count(values.get(key, 1), least=1):
+            read.say("E051", f'{where}["{key}"] is not a number of calls.', f"{values[key]!r}")
+    if not is_count(values.get("max_body", 0), least=0):
+        hint = f"It is {values['max_body']!r}."
+        read.say("E018", f'{where}["max_body"] is not a number of bytes.', hint)
+
+
+def check_headers(read: Reading, where: str, values: Mapping[str, Any]) -> None:
     for key in ("headers", "response_headers"):
         for header in values.get(key, ()):
             odd = not HEADER_NAME.fullmatch(header) or "_" in header
-            if odd or header.lower() in NEVER_PASS:
+            if odd or never_passes(header.lower()):
                 hint = "It carries credentials, framing or our own rules."
                 read.say("E019", f'{where}["{key}"]: {header!r} can never pass.', hint)
-    return Upstream(name=name, **values) if len(read.problems) == before else None
 
 
 def upstream_url(read: Reading, where: str, options: Mapping[str, Any]) -> str:
@@ -104,9 +134,30 @@ def upstream_url(read: Reading, where: str, options: Mapping[str, Any]) -> str:
         read.say("E021", f'{where}["url"] sends tokens over http.', hint)
     ourselves = split_url(str(read.given.get("BASE_URL", "")).rstrip("/"))
     if ourselves is not None and origin_of(parts) == origin_of(ourselves):
-        read.say("E022", f'{where}["url"] is this site itread.', "It would call itread.")
+        read.say("E022", f'{where}["url"] is this site itself.', "It would call itself.")
+    if options.get("allow_provider") is not True and is_provider(parts):
+        hint = 'Its endpoints are not for browsers; if it is an API: "allow_provider": True.'
+        read.say("E053", f'{where}["url"] is the provider itself.', hint)
     path = parts.path if parts.path.endswith("/") else parts.path + "/"
     return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def is_provider(parts: SplitResult) -> bool:
+    """Whether the route would reach what lies under the issuer, or the issuer lies under it."""
+    issuer = split_url(str(getattr(settings, "OIDC_OP_ISSUER", "")))
+    if issuer is None or not issuer.hostname or origin_of(issuer) != origin_of(parts):
+        return False
+    ours, theirs = (f"{path.rstrip('/')}/" for path in (parts.path, issuer.path))
+    return ours.startswith(theirs) or theirs.startswith(ours)
+
+
+def is_count(value: Any, *, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def is_seconds(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < value < 86400
 
 
 def patterns(read: Reading, where: str, value: Any) -> tuple[re.Pattern[str], ...]:
@@ -132,15 +183,30 @@ def timeouts(read: Reading, where: str, value: Any) -> Timeouts:
     good: dict[str, float] = {}
     for name in sorted(set(names) & set(value)):
         seconds = value[name]
-        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if not number or not 0 < seconds < 86400:
+        if not is_seconds(seconds):
             read.say("E024", f'{where}["{name}"] is not a time in seconds.', f"{seconds!r}")
         else:
             good[name] = float(seconds)
     return Timeouts(**good)
 
 
-def resource(read: Reading, where: str, value: Any) -> None:
+def breaker(read: Reading, where: str, value: Any) -> Breaking:
+    names = [f.name for f in fields(Breaking)]
+    if not isinstance(value, Mapping):
+        read.say("E052", f"{where} is not a dictionary.", f"Keys: {', '.join(names)}.")
+        return Breaking()
+    read.unknown(value, names, where + '["%s"]')
+    failures, cooldown = value.get("failures", 5), value.get("cooldown", 10.0)
+    if not is_count(failures, least=0):
+        read.say("E052", f'{where}["failures"] is not a number.', "0 turns the breaker off.")
+    elif not is_seconds(cooldown):
+        read.say("E052", f'{where}["cooldown"] is not a time in seconds.', f"{cooldown!r}")
+    else:
+        return Breaking(failures=failures, cooldown=float(cooldown))
+    return Breaking()
+
+
+def check_resource(read: Reading, where: str, value: Any) -> None:
     if value is None:
         return
     parts = split_url(value) if isinstance(value, str) else None

@@ -23,6 +23,16 @@ class Timeouts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Breaking:
+    """When calls to an upstream that does not answer are refused at once."""
+
+    #: Connections that failed and answers that did not begin in time, in a row. 0: never.
+    failures: int = 5
+    #: Seconds until one call may try again.
+    cooldown: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Upstream:
     """One API the SPA may call through us: a row of `OAUTHBFF["UPSTREAMS"]`."""
 
@@ -39,6 +49,12 @@ class Upstream:
     #: Bytes of request body.
     max_body: int = 100 * 1024 * 1024
     timeouts: Timeouts = Timeouts()
+    #: Calls that one process has under way at once. Fewer than it has threads: then this
+    #: upstream cannot take them all.
+    max_calls: int = 100
+    #: Event streams that one process has open at once.
+    max_streams: int = 500
+    breaker: Breaking = Breaking()
     #: Dotted DRF permission and throttle classes.
     permissions: tuple[str, ...] = ()
     throttles: tuple[str, ...] = ()
@@ -52,6 +68,8 @@ class Upstream:
     cache: bool = False
     #: For a plain-http API inside a network that you trust as much as this host.
     allow_insecure_http: bool = False
+    #: For an API of the provider itself, under the issuer's own address.
+    allow_provider: bool = False
 
     @property
     def parts(self) -> SplitResult:

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from oauthbff.conf import NEVER_PASS, Upstream
+from oauthbff.conf import Upstream, never_passes
 
 Header = Callable[[str], str | None]
 Headers = list[tuple[str, str]]
@@ -40,7 +40,7 @@ def request_headers(
     result: Headers = [("Host", upstream.parts.netloc)]
     for lower, name in passed.items():
         value = header(name)
-        if value is None or lower in named or lower in NEVER_PASS or not VALUE.fullmatch(value):
+        if value is None or lower in named or never_passes(lower) or not VALUE.fullmatch(value):
             continue
         result.append((name, value))
     if "accept-encoding" not in {name.lower() for name, _ in result}:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urljoin, urlsplit
 
-from oauthbff.conf import NEVER_PASS, Upstream
+from oauthbff.conf import Upstream, never_passes
 from oauthbff.errors import PathRefused, UpstreamUnreachable
 
 from .request import VALUE, Headers
@@ -83,7 +83,7 @@ def response_headers(
             caching.append(value)
         if lower not in allowed or lower in named or not VALUE.fullmatch(value):
             continue
-        if lower in NEVER_PASS and lower != "content-length":
+        if never_passes(lower) and lower != "content-length":
             continue
         if lower == "content-length" and (status in BODYLESS or not re.fullmatch("[0-9]+", value)):
             continue

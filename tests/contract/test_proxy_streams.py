@@ -11,17 +11,19 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import MakeSite
 from tests.support.caller import (
     ASYNC,
     Caller,
     eventually,
     parse,
+    proxy_site,
     signed_in,
     spare_port,
 )
 from tests.support.ports import LOOPBACK
 from tests.support.site import THREADS
-from tests.support.upstream import Reply, answer, chunked, events, silence
+from tests.support.upstream import RecordingUpstream, Reply, answer, chunked, events, silence
 
 AT_ONCE = 0.6  # seconds; an ordinary call takes some milliseconds, a buffered stream all its time
 
@@ -67,12 +69,22 @@ def leave_early(jane: Caller, target: str) -> None:
         next(stream.chunks)
 
 
-@pytest.mark.parametrize("door", ASYNC)
-def test_st1_the_upstream_is_let_go_within_two_seconds_of_the_browser(jane: Caller):
-    up = jane.upstream
-    up.on("/photos/quiet", events("hello", "never", pause=30))
-    leave_early(jane, "api/photos/quiet")
-    assert eventually(lambda: up.requests[0].client_gone, seconds=2) < 2
+@pytest.mark.parametrize("alias", ["photos", "weather"])
+def test_st1_the_upstream_is_let_go_within_two_seconds_of_the_browser(jane: Caller, alias: str):
+    """With a grant and without; the next event would be due in half a minute."""
+    up, before = jane.upstream, len(jane.site.log())
+    up.on(f"/{alias}/quiet", events("hello", "never", pause=30))
+    leave_early(jane, f"api/{alias}/quiet")
+    assert eventually(lambda: up.requests[0].client_gone, seconds=3) < 2.5
+    jane.still_works()
+    assert "Traceback" not in jane.site.log()[before:]
+
+
+def test_st1_a_stream_whose_browser_stays_is_left_alone(jane: Caller):
+    """The positive twin: silent for longer than two looks at the browser's socket."""
+    jane.upstream.on("/photos/quiet", events("hello", "again", pause=2.5))
+    with jane.browser.stream("api/photos/quiet") as stream:
+        assert b"".join(stream.chunks) == b"data: hello\n\ndata: again\n\n"
 
 
 @pytest.mark.parametrize("door", ASYNC)
@@ -87,9 +99,9 @@ def test_st1_a_browser_that_leaves_before_the_answer_lets_the_upstream_go(jane: 
     assert eventually(lambda: up.requests[0].client_gone, seconds=2) < 2
 
 
-def test_st1_under_wsgi_the_upstream_is_let_go_with_the_next_event(jane: Caller):
-    """A WSGI server learns of it only when it writes: an event stream needs a heartbeat."""
-    upstream = jane.upstream
+def test_st1_the_next_event_finds_out_as_well(make_site: MakeSite, upstream: RecordingUpstream):
+    """A server that hands over no socket learns of it when it writes: send heartbeats."""
+    jane = signed_in(proxy_site(make_site, upstream, "runserver"), upstream)
     upstream.on("/photos/beats", events(*map(str, range(200)), pause=0.1))
     leave_early(jane, "api/photos/beats")
     assert eventually(lambda: upstream.requests[0].client_gone, seconds=2) < 2

@@ -34,6 +34,7 @@ STREAMING = ("gunicorn",)
 ASYNC = ("uvicorn",)
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 HASTY = {"connect": 0.5, "first_byte": 0.6, "idle": 0.6}  # seconds
+NEVER = {"failures": 0}  # the breaker is off
 SMALL_BODY = 100_000
 
 
@@ -59,8 +60,18 @@ def routes(url: str) -> dict[str, dict[str, Any]]:
             "headers": ["X-Tenant", "*"],
             "response_headers": ["X-Extra"],
         },
-        "hasty": {"url": f"{url}/hasty/", "timeouts": HASTY},
-        "gone": {"url": f"http://{LOOPBACK}:{spare_port()}/", "timeouts": HASTY},
+        "hasty": {"url": f"{url}/hasty/", "timeouts": HASTY, "breaker": NEVER},
+        "gone": {
+            "url": f"http://{LOOPBACK}:{spare_port()}/",
+            "timeouts": HASTY,
+            "breaker": NEVER,
+        },
+        "small": {"url": f"{url}/small/", "max_calls": 3, "max_streams": 1},
+        "fragile": {
+            "url": f"{url}/fragile/",
+            "timeouts": HASTY,
+            "breaker": {"failures": 2, "cooldown": 1.5},
+        },
     }
 
 

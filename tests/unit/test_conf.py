@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from oauthbff.conf import SIGNATURE_ALGORITHMS, Conf, Timeouts, conf, is_loopback
+from oauthbff.conf import SIGNATURE_ALGORITHMS, Breaking, Conf, Timeouts, conf, is_loopback
 from oauthbff.errors import Misconfigured
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,6 +95,8 @@ def test_the_least_configuration_has_the_documented_defaults(configure: Configur
         False,
     )
     assert photos.timeouts == Timeouts(connect=3.0, first_byte=30.0, idle=60.0)
+    assert (photos.max_calls, photos.max_streams) == (100, 500)
+    assert photos.breaker == Breaking(failures=5, cooldown=10.0)
 
 
 def test_the_whole_configuration_is_read(configure: Configure) -> None:
@@ -115,6 +117,9 @@ def test_the_whole_configuration_is_read(configure: Configure) -> None:
                 "response_headers": ["X-Total"],
                 "embed": ["image"],
                 "cache": True,
+                "max_calls": 4,
+                "max_streams": 2,
+                "breaker": {"failures": 3, "cooldown": 2},
                 "allow_insecure_http": False,
             },
             "weather": {"url": "http://weather.lan/", "allow_insecure_http": True, "token": "none"},
@@ -142,6 +147,8 @@ def test_the_whole_configuration_is_read(configure: Configure) -> None:
     assert photos.timeouts == Timeouts(connect=1.0, first_byte=2.5, idle=3.0)
     assert (photos.max_body, photos.embed, photos.cache) == (0, ("image",), True)
     assert (found.claims_hook, found.place_hook) == ("a.b", "a.c")
+    assert (photos.max_calls, photos.max_streams) == (4, 2)
+    assert photos.breaker == Breaking(failures=3, cooldown=2.0)
     assert list(found.keys) == ["new", "old"]
     assert found.keys["old"] == bytes(range(32))
     assert (found.idle_timeout, found.refresh_leeway, found.userinfo) == (900, 0, False)
@@ -322,6 +329,16 @@ BAD = [
     *upstream_rows("E023", "paths", ["a"], ["^a"], ["a$"], [""], ["^($"], ["^a$", "b"]),
     *upstream_rows("E024", "timeouts", 5, None, [], {"idle": 0}, {"idle": "5"}, {"connect": True}),
     *upstream_rows("E024", "timeouts", {"idle": float("nan")}, {"idle": -1}),
+    *upstream_rows("E002", "allow_provider", "yes", 1),
+    *upstream_rows("E019", "headers", ["Sec-Fetch-Site"], ["X-Forwarded-User"], ["Proxy-X"]),
+    *upstream_rows("E019", "response_headers", ["Access-Control-New"], ["X-Accel-New"]),
+    *upstream_rows("E019", "response_headers", ["Alt-Svc"], ["X-Lighttpd-Send-File"], ["NEL"]),
+    *upstream_rows("E051", "max_calls", 0, -1, "8", 1.5, True, None),
+    *upstream_rows("E051", "max_streams", 0, "8", None),
+    *upstream_rows("E052", "breaker", 5, None, [], {"failures": -1}, {"failures": True}),
+    *upstream_rows("E052", "breaker", {"cooldown": 0}, {"cooldown": "5"}, {"failures": None}),
+    *upstream_rows("E004", "breaker", {"failure": 5}),
+    *upstream_rows("E053", "url", "https://op.example.com/", "https://OP.example.com:443/token/"),
     *upstream_rows("E025", "resource", "", "photos", "https://x/#a", 5, "/relative"),
 ]
 
@@ -364,6 +381,30 @@ def test_this_site_is_recognised_in_any_spelling(
     """E022."""
     found = problems(configure, BASE_URL=base_url, **photos(url=url))
     assert {check for check, _, _ in found} == {"oauthbff.E022"}
+
+
+@pytest.mark.parametrize(
+    ("issuer", "url", "refused"),
+    [
+        ("https://id.test/realms/a", "https://id.test/", True),
+        ("https://id.test/realms/a", "https://id.test/realms/", True),
+        ("https://id.test/realms/a", "https://id.test/realms/a/protocol/", True),
+        ("https://id.test/realms/a", "https://id.test/realms/ab/", False),
+        ("https://id.test/realms/a", "https://id.test/api/", False),
+        ("https://id.test/realms/a", "https://api.test/realms/a/", False),
+        ("https://id.test/realms/a", "https://id.test:8443/realms/a/", False),
+    ],
+)
+def test_rp7_the_provider_is_no_upstream_unless_it_is_said(
+    configure: Configure, issuer: str, url: str, refused: bool
+) -> None:
+    """E053."""
+    if refused:
+        found = problems(configure, OIDC_OP_ISSUER=issuer, **photos(url=url))
+        assert {check for check, _, _ in found} == {"oauthbff.E053"}
+        configure(OIDC_OP_ISSUER=issuer, **photos(url=url, allow_provider=True))
+    else:
+        configure(OIDC_OP_ISSUER=issuer, **photos(url=url))
 
 
 def test_all_mistakes_are_told_at_once(configure: Configure) -> None:

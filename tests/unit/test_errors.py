@@ -83,6 +83,14 @@ def test_each_class_has_the_status_that_is_drawn(name: str) -> None:
             id="upstream_unreachable",
         ),
         pytest.param(
+            errors.UpstreamUnreachable("x", retry_after=2),
+            502,
+            "upstream_unreachable",
+            {},
+            {"Retry-After": "2"},
+            id="upstream_unreachable, nothing sent",
+        ),
+        pytest.param(
             errors.UpstreamTimeout("x"), 504, "upstream_timeout", {}, {}, id="upstream_timeout"
         ),
         pytest.param(
