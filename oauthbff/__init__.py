@@ -28,7 +28,8 @@ The way in, room by room, from the pure to the doors:
     proxy           api/<upstream>/<path>
     streams         event streams are cut when their grant ends
     accesslog       keeps the authorization code out of access logs
-    admin, checks, signals, apps, urls
+    admin/          the pages for staff: see every grant, end any, know what became of it
+    checks, signals, apps, urls
 
 Imports go one way, downwards in this list never. *Where can a token leave the
 process?* `provider` and `upstream`. *Who can decrypt?* `vault`. *Who changes a

@@ -115,6 +115,16 @@ class TokenGrant(models.Model):
         related_name="+",
     )
     end_note = models.CharField(_("note"), max_length=255, blank=True)
+    #: The order of an administrator that ended it, if one did.
+    end_order = models.ForeignKey(
+        "EndOrder",
+        verbose_name=_("order"),
+        null=True,
+        blank=True,
+        db_index=False,  # `oauthbff_by_order` serves it
+        on_delete=models.SET_NULL,
+        related_name="grants",
+    )
 
     revocation = models.CharField(
         _("revocation"), max_length=12, choices=Revocation.choices, default=Revocation.NONE
@@ -127,7 +137,11 @@ class TokenGrant(models.Model):
         verbose_name = _("grant")
         verbose_name_plural = _("grants")
         ordering = ("-created_at",)
-        permissions = (("end_tokengrant", _("Can end a grant")),)
+        permissions = (
+            ("view_claims", _("Can see the claims of a grant")),
+            ("end_tokengrant", _("Can end a grant, and all of one user")),
+            ("end_every_tokengrant", _("Can end all grants that a list shows, or of a provider")),
+        )
         default_permissions = ("view",)
         indexes = (
             models.Index(fields=["user", "ended_at"], name="oauthbff_by_user"),
@@ -139,6 +153,10 @@ class TokenGrant(models.Model):
             models.Index(fields=["ended_at", "last_used_at"], name="oauthbff_idling"),
             models.Index(fields=["created_at"], name="oauthbff_by_time"),
             models.Index(fields=["key_id", "id"], name="oauthbff_by_key"),
+            models.Index(fields=["end_reason", "created_at"], name="oauthbff_by_reason"),
+            models.Index(fields=["revocation", "ended_at"], name="oauthbff_waiting"),
+            models.Index(fields=["end_order", "revocation"], name="oauthbff_by_order"),
+            models.Index(fields=["ip"], name="oauthbff_by_ip"),
         )
 
     def __str__(self) -> str:
@@ -203,6 +221,62 @@ class GrantEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.at:%Y-%m-%d %H:%M:%S}"
+
+
+class EndOrder(models.Model):
+    """An administrator's order to end some grants: who, when, why, and how many.
+
+    Which grants is fixed when it is given, as `EndBatch` rows; what is left of them is
+    what is left to do. So an order outlives the browser tab, and the worker, that began it.
+    """
+
+    class Scope(models.TextChoices):
+        CHOSEN = "chosen", _("chosen grants")
+        USER = "user", _("all of a user")
+        OTHERS = "others", _("all others of a user")
+        PROVIDER = "provider", _("all of a provider")
+        LIST = "list", _("all that a list showed")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    scope = models.CharField(_("what"), max_length=10, choices=Scope.choices)
+    #: The user's or the provider's name; for a list, how it was filtered.
+    label = models.CharField(max_length=255, blank=True)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("by"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    requested_at = models.DateTimeField(_("when"))
+    note = models.CharField(_("why"), max_length=255)
+    total = models.PositiveIntegerField(_("grants"), default=0)
+
+    class Meta:
+        verbose_name = _("order to end grants")
+        verbose_name_plural = _("orders to end grants")
+        ordering = ("-requested_at",)
+        default_permissions = ()
+        indexes = (
+            models.Index(fields=["requested_by", "requested_at"], name="oauthbff_orders_of"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.label}, {self.total}, {self.requested_at:%Y-%m-%d %H:%M}"
+
+
+class EndBatch(models.Model):
+    """Handles that an order has not come to yet. The row goes in the transaction that ends them."""
+
+    order = models.ForeignKey(EndOrder, on_delete=models.CASCADE, related_name="batches")
+    handles = models.TextField()
+    size = models.PositiveIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.size} grants"
 
 
 class SpentToken(models.Model):

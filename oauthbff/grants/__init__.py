@@ -9,6 +9,7 @@ requests, except to find a session's pointer in `current`.
     current  the standing grant of this request's session
     fresh    an access token with life left, refreshed once whoever asks
     end      make grants unusable here, then tell the provider
+    order_end, carry_out   the same for very many, in steps that outlive who asked
     leave    the provider says that somebody has signed out there
     tell     ask the provider to revoke what has ended, until it confirms
     sweep    all that time and crashes leave to do
@@ -21,7 +22,8 @@ from .ending import end, end_in_batches
 from .issuing import issue
 from .judging import HANDLE
 from .leaving import judge_logged_out, leave
-from .opening import id_token_hint, shown_claims
+from .opening import Contents, id_token_hint, look_into, shown_claims
+from .orders import carry_out, left_to_end, order_end, tell_again
 from .refreshing import fresh
 from .rekeying import keys_in_use, rekey
 from .returning import give_back
@@ -40,6 +42,8 @@ from .telling import tell, tell_many
 
 __all__ = [
     "HANDLE",
+    "Contents",
+    "carry_out",
     "current",
     "end",
     "end_in_batches",
@@ -53,15 +57,19 @@ __all__ = [
     "judge_logged_out",
     "keys_in_use",
     "leave",
+    "left_to_end",
     "rekey",
+    "look_into",
     "reread",
     "shown_claims",
     "note_viewed",
+    "order_end",
     "spend",
     "standing_among",
     "sweep",
     "tell",
     "tell_due",
     "tell_many",
+    "tell_again",
     "touch",
 ]

@@ -21,7 +21,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from oauthbff import signals
-from oauthbff.models import Revocation, TokenGrant
+from oauthbff.models import EndOrder, Revocation, TokenGrant
 
 from .rows import Kind, batches, record_many
 from .sessions import delete_sessions_of
@@ -64,7 +64,12 @@ def end(
 
 
 def end_in_batches(
-    grants: QuerySet[TokenGrant], *, reason: str, by: User | None = None, note: str = ""
+    grants: QuerySet[TokenGrant],
+    *,
+    reason: str,
+    by: User | None = None,
+    note: str = "",
+    order: EndOrder | None = None,
 ) -> Iterator[list[uuid.UUID]]:
     """The same for who has many to end and wants to say how far it is; tells no provider.
 
@@ -75,13 +80,13 @@ def end_in_batches(
     facts = {"reason": str(reason), "by_id": by.pk if by else None, "note": note}
     for batch in batches(grants.filter(ended_at=None), BATCH):
         with transaction.atomic():
-            ended = _mark_ended(batch, reason=reason, by=by, note=note)
+            ended = _mark_ended(batch, reason=reason, by=by, note=note, order=order)
             transaction.on_commit(partial(_after_end, ended, facts))
         yield ended
 
 
 def _mark_ended(
-    batch: list[uuid.UUID], *, reason: str, by: User | None, note: str
+    batch: list[uuid.UUID], *, reason: str, by: User | None, note: str, order: EndOrder | None
 ) -> list[uuid.UUID]:
     """End those of a batch that still stand; return them: each is ended by one caller only."""
     now, mark = timezone.now(), secrets.token_hex(16)
@@ -90,6 +95,7 @@ def _mark_ended(
         end_reason=reason,
         ended_by=by,
         end_note=note[:255],
+        end_order=order,
         revocation=Revocation.PENDING,
         revocation_due_at=now,
         lease_owner=mark,

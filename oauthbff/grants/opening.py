@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from oauthbff.errors import GrantEnded, KeyLost, SealBroken
@@ -32,3 +36,36 @@ def shown_claims(grant: TokenGrant) -> dict[str, Any]:
 def id_token_hint(grant: TokenGrant) -> str | None:
     """The newest ID token: what the provider's own logout wants to see."""
     return open_envelope(grant).id_token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What may be told of an envelope: no secret, and nothing a secret could be made from."""
+
+    claims: Mapping[str, Any]
+    #: The first half of SHA-256 of the access token, to compare with the provider's log.
+    fingerprint: str
+    refreshable: bool
+    #: RFC 8707: the resources that tokens are held for, and when these expire.
+    resources: Mapping[str, datetime | None]
+
+
+def look_into(grant: TokenGrant) -> Contents | None:
+    """What an envelope holds, for somebody who only looks: unlike the others, this never
+    ends the grant. None: it is empty, or its key is not here.
+    """
+    try:
+        envelope = Envelope.open(grant.envelope, grant.place)
+    except SealBroken:
+        return None
+    return Contents(
+        claims=envelope.claims,
+        fingerprint=hashlib.sha256(envelope.access_token.encode()).hexdigest()[:32],
+        refreshable=envelope.refresh_token is not None,
+        resources={
+            name: None
+            if kept["expires_at"] is None
+            else datetime.fromtimestamp(kept["expires_at"], UTC)
+            for name, kept in envelope.resources.items()
+        },
+    )

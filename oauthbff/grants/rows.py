@@ -51,9 +51,9 @@ def record_many(pks: Iterable[uuid.UUID], kind: str, *, by_id: Any = None, note:
     )
 
 
-def note_viewed(pk: Any, *, by: User) -> None:
+def note_viewed(pk: Any, *, by: User, note: str = "") -> None:
     """Write down that somebody of the staff has looked at a grant."""
-    record(pk, Kind.VIEWED, by_id=by.pk)
+    record(pk, Kind.VIEWED, by_id=by.pk, note=note)
 
 
 def batches(rows: QuerySet[Any], size: int) -> Iterator[list[Any]]:

@@ -20,6 +20,7 @@ from oauthbff.conf import conf
 from oauthbff.models import EndReason, GrantEvent, Revocation, SpentToken, TokenGrant
 
 from .ending import end_in_batches
+from .orders import carry_out_all, left_to_end, purge_orders
 from .rows import batches
 from .telling import AT_ONCE, WAITS, close, given_up_before, tell_many
 
@@ -34,6 +35,8 @@ Say = Callable[[str], None]
 class Swept:
     """What one sweep did, or with `dry_run` would have done."""
 
+    #: By order of an administrator whose page was closed.
+    ordered: int = 0
     absolute: int = 0
     idle: int = 0
     #: Of users that were disabled behind Django's back, by an UPDATE say.
@@ -48,7 +51,7 @@ class Swept:
 
     @property
     def ended(self) -> int:
-        return self.absolute + self.idle + self.disabled
+        return self.ordered + self.absolute + self.idle + self.disabled
 
 
 def sweep(*, dry_run: bool = False, say: Say = lambda _: None) -> Swept:
@@ -58,6 +61,7 @@ def sweep(*, dry_run: bool = False, say: Say = lambda _: None) -> Swept:
     """
     if dry_run:
         return Swept(
+            ordered=left_to_end(),
             absolute=_too_old().count(),
             idle=_unused().count(),
             disabled=_of_disabled_users().count(),
@@ -68,6 +72,7 @@ def sweep(*, dry_run: bool = False, say: Say = lambda _: None) -> Swept:
             purged_marks=_spent_marks().count(),
         )
     did = Swept()
+    did.ordered = carry_out_all(say)
     did.absolute = _end(_too_old(), EndReason.ABSOLUTE, say)
     did.idle = _end(_unused(), EndReason.IDLE, say)
     did.disabled = _end(_of_disabled_users(), EndReason.USER_DISABLED, say)
@@ -77,6 +82,7 @@ def sweep(*, dry_run: bool = False, say: Say = lambda _: None) -> Swept:
     did.purged_grants = _purge(_old_grants(), "old grants", say)
     did.purged_events = sum(_purge(events, "old events", say) for events in _old_events())
     did.purged_marks = _purge(_spent_marks(), "spent marks", say)
+    purge_orders()
     return did
 
 

@@ -39,7 +39,7 @@ def end(admin: Browser, handle: str, note: str = "stolen laptop") -> str:
         "_selected_action": handle,
     }
     asked = admin.navigate(GRANTS, form=form, from_site=home)
-    assert "signed out at once" in asked.text
+    assert "1 grant of 1 person will end at once" in asked.text
     done = admin.navigate(GRANTS, form={**form, "confirmed": "yes", "note": note}, from_site=home)
     return done.text
 
@@ -54,7 +54,7 @@ def test_an_ended_grant_is_refused_on_the_next_call_and_revoked_at_the_provider(
     alive = provider.live_refresh_tokens
 
     assert "jane" in open_list(admin)
-    assert "1 grant ended." in end(admin, handle)
+    assert "1 grant has ended here." in end(admin, handle)
 
     refused = jane.fetch("api/photos/1")
     assert (refused.status, refused.code) == (401, "grant_ended")

@@ -65,9 +65,10 @@ class Command(BaseCommand):
 
         did = grants.sweep(dry_run=dry_run, say=say)
         would = "would be " if dry_run else ""
+        ordered = f", {did.ordered} by order of an administrator" if did.ordered else ""
         self.stdout.write(
             f"{did.ended} {would}ended ({did.idle} idle, {did.absolute} at their greatest age, "
-            f"{did.disabled} of disabled users); {did.told} {would}told to the provider, "
+            f"{did.disabled} of disabled users{ordered}); {did.told} {would}told to the provider, "
             f"{did.still_waiting} still waiting, {did.given_up} given up; {did.purged_grants} old "
             f"grants, {did.purged_events} old events and {did.purged_marks} spent marks {would}"
             f"purged"
