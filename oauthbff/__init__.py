@@ -14,6 +14,7 @@ The way in, room by room, from the pure to the doors:
     breaker         is an upstream left alone for a while?                      (pure)
     bulkhead        how many calls at once to an upstream, and whether any
     remembered      a document fetched once for all processes
+    datakeys        one key per grant, wrapped by a key store; aws_kms is one
     vault           sealing and opening secrets; key ids
     models          TokenGrant, Identity, GrantEvent, SpentToken
     provider        the only room that talks to the provider

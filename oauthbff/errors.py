@@ -14,7 +14,8 @@
     │  ├─ GrantRefused           401  invalid_grant: the grant falls
     │  ├─ ProviderRefused        503  any other OAuth error: the grant stands
     │  ├─ ProviderUnreachable    503  nobody answered, or 5xx: the grant stands
-    │  └─ ProviderNonsense       503  an answer that breaks the specification
+    │  ├─ ProviderNonsense       503  an answer that breaks the specification
+    │  └─ KeyStoreUnavailable    503  the KMS cannot be asked: the grant stands
     └─ ForwardingError           502
        ├─ NoSuchUpstream         404  nothing was sent upstream
        ├─ MethodRefused          405  nothing was sent upstream
@@ -179,6 +180,12 @@ class ProviderUnreachable(ProviderError):
 
 class ProviderNonsense(ProviderError):
     """The provider answered something that breaks the specification."""
+
+
+class KeyStoreUnavailable(ProviderError):
+    """The store that holds our keys cannot be asked now: as an outage of the provider."""
+
+    title = "The key store is not available just now."
 
 
 class ForwardingError(BFFError):

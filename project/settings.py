@@ -47,6 +47,7 @@ for _name, _read in {
     "REFRESH_LEEWAY": env.int,
     "REVOCATION_DAYS": env.int,
     "RETENTION_DAYS": env.int,
+    "DATA_KEY_SECONDS": env.int,
     "USERINFO": env.bool,
     "HEADER": env.str,
     "HOME_URL": env.str,

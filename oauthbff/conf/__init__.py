@@ -29,7 +29,7 @@ from .keys import KEY_BYTES, KEY_ID
 from .provider import SIGNATURE_ALGORITHMS
 from .reading import Reading, is_loopback
 from .routes import NEVER_PASS, never_passes
-from .values import METHODS, Breaking, Conf, Timeouts, Upstream
+from .values import METHODS, Breaking, Conf, StoredKey, Timeouts, Upstream
 
 __all__ = [
     "KEY_BYTES",
@@ -39,6 +39,7 @@ __all__ = [
     "SIGNATURE_ALGORITHMS",
     "Breaking",
     "Conf",
+    "StoredKey",
     "Timeouts",
     "Upstream",
     "conf",
@@ -69,6 +70,7 @@ _PLAIN: dict[str, Any] = {
     "place_hook": str,
     "revocation_days": int,
     "retention_days": int,
+    "data_key_seconds": int,
 }
 
 
@@ -106,6 +108,7 @@ def _read(read: Reading) -> Conf:
         base_url=site.base_url(read),
         upstreams=routes.upstreams(read),
         keys=keys.keys(read),
+        key_stores=keys.key_stores(read),
         header=site.header(read),
         claims=read.strings("CLAIMS", read.default("claims")),
         **{name: read.plain(name, kind) for name, kind in _PLAIN.items()},

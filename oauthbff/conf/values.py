@@ -76,6 +76,16 @@ class Upstream:
         return urlsplit(self.url)
 
 
+@dataclass(frozen=True)
+class StoredKey:
+    """A key that never leaves its key store: it wraps a data key for each grant there."""
+
+    #: Dotted path of a `datakeys.KeyStore`.
+    store: str
+    #: What the store calls the key.
+    name: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Conf:
     """The whole configuration. Seconds are integers, times on the wire."""
@@ -97,8 +107,12 @@ class Conf:
     #: Our public origin, `https://app.example.com`. redirect_uri is built from it, never from Host.
     base_url: str
     upstreams: Mapping[str, Upstream]
-    #: Key id → 32 bytes. The first seals, all can open.
-    keys: Mapping[str, bytes] = field(repr=False)
+    #: Key id → 32 bytes, or a key in a key store. The first seals, all can open.
+    keys: Mapping[str, bytes | StoredKey] = field(repr=False)
+    #: Scheme → dotted path of a `datakeys.KeyStore`.
+    key_stores: Mapping[str, str]
+    #: How long a process remembers a data key that its key store has unwrapped.
+    data_key_seconds: int = 300
     #: A grant unused for so long ends.
     idle_timeout: int = 1800
     #: A grant ends so long after sign-in, used or not.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from oauthbff.errors import GrantEnded, KeyLost, SealBroken
+from oauthbff.errors import GrantEnded, KeyLost, KeyStoreUnavailable, SealBroken
 from oauthbff.models import EndReason, TokenGrant
 from oauthbff.vault import Envelope
 
@@ -16,7 +16,10 @@ from .ending import end
 
 
 def open_envelope(grant: TokenGrant) -> Envelope:
-    """Open the envelope; a grant whose key is gone ends. Raises `GrantEnded`."""
+    """Open the envelope; a grant whose key is gone ends.
+
+    Raises `GrantEnded`, and `KeyStoreUnavailable` when the key is not to be had just now.
+    """
     try:
         return Envelope.open(grant.envelope, grant.place)
     except KeyLost:
@@ -34,8 +37,11 @@ def shown_claims(grant: TokenGrant) -> dict[str, Any]:
 
 
 def id_token_hint(grant: TokenGrant) -> str | None:
-    """The newest ID token: what the provider's own logout wants to see."""
-    return open_envelope(grant).id_token
+    """The newest ID token: what the provider's own logout wants to see. It can do without."""
+    try:
+        return open_envelope(grant).id_token
+    except KeyStoreUnavailable:
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +62,7 @@ def look_into(grant: TokenGrant) -> Contents | None:
     """
     try:
         envelope = Envelope.open(grant.envelope, grant.place)
-    except SealBroken:
+    except (SealBroken, KeyStoreUnavailable):
         return None
     return Contents(
         claims=envelope.claims,

@@ -309,7 +309,7 @@ def _store(
                 "expires_at": expires_at.timestamp() if expires_at else None,
             },
         }
-    sealed = dataclasses.replace(envelope, **changes).seal(grant.place)
+    sealed = dataclasses.replace(envelope, **changes).seal(grant.place, instead_of=grant.envelope)
     patience = time.monotonic() + OUTAGE_SECONDS
     while True:
         try:

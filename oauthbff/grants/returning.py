@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from oauthbff import provider
 from oauthbff.claims import TokenResponse
-from oauthbff.errors import ProviderError, SealBroken
+from oauthbff.errors import KeyStoreUnavailable, ProviderError, SealBroken
 from oauthbff.models import Revocation, TokenGrant
 from oauthbff.vault import Envelope
 
@@ -36,7 +36,10 @@ def give_back(tokens: TokenResponse, *, ended: TokenGrant | None = None) -> None
             log.warning("a token that was not kept could not be revoked: %s", exc)
             late.append((token, hint))
     if late and ended is not None:
-        _add_to_revocation(ended, late)
+        try:
+            _add_to_revocation(ended, late)
+        except KeyStoreUnavailable as exc:
+            log.warning("grant %s: the token could not be kept for later: %s", ended.pk, exc)
 
 
 def _add_to_revocation(grant: TokenGrant, late: list[tuple[str, str]]) -> None:
@@ -47,7 +50,7 @@ def _add_to_revocation(grant: TokenGrant, late: list[tuple[str, str]]) -> None:
             return
         envelope = dataclasses.replace(_what_is_left(found), late=late)
         if TokenGrant.objects.filter(pk=found.pk, version=found.version).update(
-            envelope=envelope.seal(found.place),
+            envelope=envelope.seal(found.place, instead_of=found.envelope),
             version=F("version") + 1,
             lease_owner="",
             revocation=Revocation.PENDING,

@@ -14,7 +14,7 @@ from importlib import import_module
 from django.conf import settings
 from django.core.cache import caches
 
-from oauthbff.errors import SealBroken
+from oauthbff.errors import KeyStoreUnavailable, SealBroken
 from oauthbff.models import TokenGrant
 from oauthbff.vault import Envelope
 
@@ -25,7 +25,7 @@ def delete_sessions_of(grants: Iterable[TokenGrant]) -> None:
     """Delete the sessions of some grants, as far as their envelopes still tell which."""
     keys = []
     for grant in grants:
-        with contextlib.suppress(SealBroken):
+        with contextlib.suppress(SealBroken, KeyStoreUnavailable):
             keys.append(Envelope.open(grant.envelope, grant.place).session_key)
     delete_sessions([key for key in keys if key is not None])
 

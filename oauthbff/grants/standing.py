@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from oauthbff.conf import conf
-from oauthbff.errors import GrantEnded, LoginRequired
+from oauthbff.errors import GrantEnded, KeyStoreUnavailable, LoginRequired
 from oauthbff.models import EndReason, TokenGrant
 
 from .ending import end
@@ -159,9 +159,10 @@ def _follow_session(grant: TokenGrant, session_key: str) -> None:
     """Django changed the session key under us (a new password): remember the new one."""
     try:
         envelope = dataclasses.replace(open_envelope(grant), session_key=session_key)
-    except GrantEnded:
-        return
-    sealed, found = envelope.seal(grant.place), digest(session_key)
+        sealed = envelope.seal(grant.place, instead_of=grant.envelope)
+    except (GrantEnded, KeyStoreUnavailable):
+        return  # the next call tries again
+    found = digest(session_key)
     if (
         TokenGrant.objects.filter(pk=grant.pk, version=grant.version, ended_at=None)
         .filter(lease_is_free())

@@ -26,7 +26,7 @@ from django.utils import timezone
 
 from oauthbff import provider, signals
 from oauthbff.conf import conf
-from oauthbff.errors import ProviderError, SealBroken
+from oauthbff.errors import KeyStoreUnavailable, ProviderError, SealBroken
 from oauthbff.models import EndReason, Revocation, TokenGrant
 from oauthbff.vault import Envelope
 
@@ -74,6 +74,9 @@ def tell_many(
             envelope = Envelope.open(grant.envelope, grant.place)
         except SealBroken as exc:
             outcomes[grant.pk] = Outcome(Revocation.FAILED, str(exc))
+            continue
+        except KeyStoreUnavailable as exc:
+            outcomes[grant.pk] = Outcome(Revocation.PENDING, str(exc), exc.retry_after)
             continue
         questions[grant.pk] = list(_tokens_of(envelope))
         if envelope.session_key is not None:

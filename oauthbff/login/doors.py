@@ -24,7 +24,14 @@ from mozilla_django_oidc.views import (
 from oauthbff import grants, origin, provider
 from oauthbff.conf import conf
 from oauthbff.door import harden, problem
-from oauthbff.errors import BFFError, GrantEnded, LoginFailed, LoginRequired, ProviderError
+from oauthbff.errors import (
+    BFFError,
+    GrantEnded,
+    KeyStoreUnavailable,
+    LoginFailed,
+    LoginRequired,
+    ProviderError,
+)
 from oauthbff.models import EndReason, TokenGrant
 
 from .pages import page, see_other, show_failure
@@ -89,8 +96,11 @@ class LoginDoor(Seam, OIDCAuthenticationRequestView):
         )
         response = HttpResponse(status=302)
         response["Location"] = location
-        make_room(request, response)
-        current.save(response)
+        try:
+            make_room(request, response)
+            current.save(response)
+        except KeyStoreUnavailable as exc:
+            return show_failure(request, exc)
         return harden(response)
 
     def location(self, built: str) -> str:

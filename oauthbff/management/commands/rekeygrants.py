@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from oauthbff import grants
 from oauthbff.conf import conf
+from oauthbff.errors import KeyStoreUnavailable
 
 SAY_SECONDS = 2
 
@@ -49,6 +50,8 @@ class Command(BaseCommand):
             raise CommandError(
                 "Stopped. What is done stays done; start it again to go on."
             ) from None
+        except KeyStoreUnavailable as exc:
+            raise CommandError(f"{exc}. What is done is done; start it again to go on.") from None
         took = time.monotonic() - started
         self.stdout.write(f"{did.resealed} grants sealed with {first} anew, in {took:.1f} s.")
         if did.broken:
