@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from rest_framework import status
+from django.http import HttpResponse
+from rest_framework import status, views
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, NotAuthenticated
 from rest_framework.request import Request
 
 from . import grants, origin
 from .conf import conf
-from .door import counts_as_activity
+from .door import counts_as_activity, problem_of
 from .errors import BFFError, CSRFFailed, GrantEnded, LoginRequired
 from .models import TokenGrant
 
@@ -52,11 +53,31 @@ class BFFAuthentication(BaseAuthentication):
         return "Session"
 
 
+def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse | None:
+    """Let the site's views refuse as our doors do; for `REST_FRAMEWORK["EXCEPTION_HANDLER"]`.
+
+    Our errors become problem documents, all others are DRF's matter. RFC 9457.
+    """
+    if isinstance(exc, _Refused):
+        exc = exc.error
+    elif isinstance(exc, NotAuthenticated) and _asks_us(context.get("view")):
+        exc = LoginRequired("the view asks for somebody who has signed in")
+    if not isinstance(exc, BFFError):
+        return views.exception_handler(exc, context)
+    views.set_rollback()
+    return problem_of(exc)
+
+
+def _asks_us(view: Any) -> bool:
+    return any(isinstance(one, BFFAuthentication) for one in view.get_authenticators())
+
+
 class _Refused(APIException):
     """One of our errors in DRF's clothes."""
 
     def __init__(self, error: BFFError) -> None:
         super().__init__()
+        self.error = error
         body: Any = {"title": error.title, "status": error.status, "code": error.code}
         self.detail = {**body, **error.extra}
         self.status_code = error.status

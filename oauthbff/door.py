@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.decorators import method_decorator
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
@@ -24,7 +27,7 @@ from rest_framework.views import APIView
 
 from . import origin
 from .conf import conf
-from .errors import BFFError, CSRFFailed, MethodRefused
+from .errors import BFFError, CSRFFailed, LoginRequired, MethodRefused
 
 log = logging.getLogger("oauthbff.security")
 
@@ -50,6 +53,24 @@ def problem(
 
 def problem_of(error: BFFError) -> HttpResponse:
     return problem(error.status, error.code, error.title, extra=error.extra, headers=error.headers)
+
+
+def problem_of_drf(error: exceptions.APIException) -> HttpResponse:
+    """What a permission or throttle of the site said, in our words and with its reason."""
+    if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+        return problem_of(LoginRequired())
+    extra: dict[str, Any] = {}
+    if isinstance(error.detail, list | dict):
+        extra["errors"] = error.detail
+    elif error.detail != error.default_detail and not isinstance(error, exceptions.Throttled):
+        extra["detail"] = str(error.detail)
+    wait = getattr(error, "wait", None)
+    headers = {} if wait is None else {"Retry-After": f"{math.ceil(wait)}"}
+    code, title = {
+        403: ("not_allowed", "You may not do this."),
+        429: ("throttled", "Too many calls."),
+    }.get(error.status_code, (error.default_code, "This call was refused."))
+    return problem(error.status_code, code, title, extra=extra, headers=headers)
 
 
 def answer(body: Any, status: int = 200) -> HttpResponse:
@@ -135,13 +156,16 @@ class Door(APIView):
             log.warning("csrf_failed: %s, %s", exc, where(self.request))
         if isinstance(exc, BFFError):
             return problem_of(exc)
-        if isinstance(exc, exceptions.Throttled):
-            wait = getattr(exc, "wait", None)
-            headers = {} if wait is None else {"Retry-After": f"{int(wait) + 1}"}
-            return problem(429, "throttled", "Too many calls.", headers=headers)
-        if isinstance(exc, exceptions.PermissionDenied | exceptions.NotAuthenticated):
-            return problem(403, "not_allowed", "You may not do this.")
-        raise exc
+        if isinstance(exc, Http404):
+            exc = exceptions.NotFound()
+        elif isinstance(exc, PermissionDenied):
+            exc = exceptions.PermissionDenied()
+        if isinstance(exc, exceptions.APIException):
+            return problem_of_drf(exc)
+        # Told here and as text: what handles it further up shows the variables of each
+        # frame, in a page or a mail, and a token is among them.
+        log.error("%s\n%s", where(self.request), traceback.format_exc())
+        return problem(500, "error", "Something went wrong.")
 
 
 def counts_as_activity(request: HttpRequest) -> bool:

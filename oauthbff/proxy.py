@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -75,6 +75,12 @@ class ProxyDoor(Door):
         """The grant's user, whose row is read if a permission asks for it."""
         grant = self.grant
         return request.user if grant is None else SimpleLazyObject(lambda: grant.user)
+
+    def permission_denied(self, request: Request, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse; somebody without a grant is told to sign in, as DRF would."""
+        if self.grant is None:
+            raise LoginRequired("a permission refuses who has not signed in")
+        super().permission_denied(request, *args, **kwargs)
 
     def get_permissions(self) -> Any:
         return [import_string(name)() for name in self.route.permissions]

@@ -66,6 +66,12 @@ def routes(url: str) -> dict[str, dict[str, Any]]:
             "timeouts": HASTY,
             "breaker": NEVER,
         },
+        "guarded": {
+            "url": f"{url}/guarded/",
+            "token": "user-or-none",
+            "permissions": ["tests.support.guards.AsAsked"],
+            "throttles": ["tests.support.guards.ThriceAMinute"],
+        },
         "small": {"url": f"{url}/small/", "max_calls": 3, "max_streams": 1},
         "fragile": {
             "url": f"{url}/fragile/",
