@@ -31,6 +31,7 @@ The way in, room by room, from the pure to the doors:
     accesslog       keeps the authorization code out of access logs
     admin/          the pages for staff: see every grant, end any, know what became of it
     checks, signals, apps, urls
+    testing/        for the tests of a site; no other room imports it
 
 Imports go one way, downwards in this list never. *Where can a token leave the
 process?* `provider` and `upstream`. *Who can decrypt?* `vault`. *Who changes a

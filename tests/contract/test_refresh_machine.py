@@ -41,9 +41,9 @@ from oauthbff.claims import judge_token_response
 from oauthbff.errors import GrantEnded, ProviderError, ProviderUnreachable
 from oauthbff.grants import ending, refreshing, telling
 from oauthbff.models import EndReason, Revocation, TokenGrant
+from oauthbff.testing.provider import StrictProvider
 from oauthbff.vault import Envelope
 from tests.support.databases import Database
-from tests.support.strict_provider import StrictProvider
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 RESOURCE = "https://mail.example/"

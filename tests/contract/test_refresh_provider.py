@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from oauthbff.testing.behaviour import ABSENT
+from oauthbff.testing.provider import StrictProvider
 from oauthbff.vault import Envelope
 from tests.support.browser import Browser
 from tests.support.provider import CLIENT_ID, CLIENT_SECRET, SCOPES
 from tests.support.site import KEY, Site, drop_templates
-from tests.support.strict_provider import ABSENT, StrictProvider
 from tests.support.upstream import RecordingUpstream, Reply, Request, answer
 
 TIMEOUT = 2  # seconds the site waits for the provider

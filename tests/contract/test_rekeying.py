@@ -20,10 +20,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from oauthbff.testing.provider import StrictProvider
 from tests.conftest import MakeSite
 from tests.support.provider import CLIENT_ID, CLIENT_SECRET, NodeProvider
 from tests.support.site import KEY, ROOT, Site
-from tests.support.strict_provider import StrictProvider
 
 GRANTS = int(os.environ.get("REKEY_GRANTS", "300"))
 WORKERS = int(os.environ.get("REKEY_WORKERS", "2"))

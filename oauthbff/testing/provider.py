@@ -1,12 +1,13 @@
 """StrictProvider: an OpenID Provider in this process whose every behaviour is a switch.
 
-A fast twin of NodeProvider for the refresh tests, over real loopback HTTP. It knows families:
-a spent refresh token that is presented again is a reuse, and the family dies. It remembers every
-token it ever issued, who presented it, whether the answer was delivered and whether it is alive.
+Over real loopback HTTP. It knows families: a spent refresh token that is presented again is a
+reuse, and the family dies. It remembers every token it ever issued, who presented it, whether the
+answer was delivered and whether it is alive.
 
     with StrictProvider(CLIENT_ID, CLIENT_SECRET) as strict:
         strict.configure(rotation="grace", expires_in=ABSENT)
         strict.fail(status=500, body="<html>", after=True)   # rotates, then answers nonsense
+        strict.fail(delay=3)                                 # hangs
         with strict.hold() as held:                          # one refresh waits at the provider
             ...
             held.wait()
@@ -19,141 +20,32 @@ import contextlib
 import hashlib
 import json
 import secrets
-import select
-import socket
 import threading
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
 from joserfc import jwk, jwt
 
-from tests.support.ports import LOOPBACK
-
-ABSENT: Any = object()
-LIFETIME = 3600  # of an access token, where `expires_in` does not say
+from .behaviour import ABSENT, LIFETIME, Fault, Hold, Presentation, Switches, Token
+from .loopback import Call, Loopback
 
 
-@dataclass
-class Switches:
-    """How the provider behaves, until the next `configure`."""
-
-    rotation: str = "always"  # "grace": the old one works on; "never": no new one; "echo": the same
-    expires_in: Any = LIFETIME  # as it is written into the answer; ABSENT: not at all
-    refresh_tokens: bool = True  # False: none is ever issued
-    id_token: bool = True  # whether a refresh brings one
-    id_claims: Mapping[str, Any] = field(default_factory=dict)  # changed in a refreshed ID token
-    signed_by: str = "us"  # refreshed ID token: "stranger" (our kid), "unknown" (a kid) or "none"
-    refreshed_scope: str | None = None  # None: what was granted
-    resources: frozenset[str] | None = None  # that may be asked for; None: any
-    revocation: str = "family"  # what revoking a refresh token takes along; "token": nothing
-    down: frozenset[str] = frozenset()  # of "token", "revocation" and "jwks": they answer 503
-
-
-@dataclass(eq=False)
-class Token:
-    value: str = field(repr=False)
-    kind: str  # "refresh" or "access"
-    family: str
-    sub: str
-    scope: str
-    resource: str | None
-    expires_at: float
-    spent: bool = False  # a refresh token that was exchanged, and works no more
-    replaced: bool = False  # one that was exchanged and works on for a while: "grace"
-    revoked: bool = False
-    revoked_by: list[str] = field(default_factory=list)  # "request", "family" or "reuse"
-
-    @property
-    def alive(self) -> bool:
-        return not (self.revoked or self.spent) and time.time() < self.expires_at
-
-
-@dataclass(eq=False)
-class Presentation:
-    """A refresh token was shown to the token endpoint."""
-
-    token: str = field(repr=False)
-    form: Mapping[str, str] = field(repr=False)
-    acted: bool = False  # the provider looked at it; False: it failed before it could
-    reuse: bool = False
-    delivered: bool = False  # the whole answer reached somebody, as far as can be known
-    gave: tuple[str, ...] = field(default=(), repr=False)  # the tokens of the answer
-    error: str | None = None
-
-
-@dataclass
-class Fault:
-    after: bool = False  # when the work is done and the token has rotated
-    delay: float = 0  # before the provider acts, or before it answers
-    status: int | None = None
-    body: Any = None  # text is sent as HTML, anything else as JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
-    patch: Mapping[str, Any] | None = None  # members of the true answer that change
-    drop: bool = False  # not a byte of an answer
-    half: bool = False  # half of the bytes announced
-
-
-class Hold:
-    """One refresh that waits at the provider until `release`."""
-
-    def __init__(self, after: bool) -> None:
-        self.after = after
-        self._arrived = threading.Event()
-        self._go = threading.Event()
-
-    def wait(self, seconds: float = 10) -> None:
-        """Return when a refresh has come to wait."""
-        if not self._arrived.wait(seconds):
-            raise AssertionError("no refresh arrived at the provider")
-
-    def release(self) -> None:
-        self._go.set()
-
-    def stop_here(self) -> None:
-        self._arrived.set()
-        self._go.wait(30)
-
-
-class StrictProvider:
+class StrictProvider(Loopback):
     def __init__(self, client_id: str, client_secret: str) -> None:
+        super().__init__()
         self.client_id, self.client_secret = client_id, client_secret
         self._key = jwk.RSAKey.generate_key(2048, {"kid": "ours", "use": "sig", "alg": "RS256"})
         self._stranger = jwk.RSAKey.generate_key(2048, {"kid": "ours"})
         self._lock = threading.RLock()
-        self._stopping = threading.Event()
-        self.crashes: list[str] = []
-        self._server = _Server((LOOPBACK, 0), _Handler)
-        self._server.provider = self
-        self.issuer = f"http://{LOOPBACK}:{self._server.server_address[1]}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="strict"
-        )
+        self.issuer = self.url
         self._sub = "jane"
         self.configure()
 
-    # --------------------------------------------------------------------------- its life
-
-    def start(self) -> Self:
-        self._thread.start()
-        return self
-
     def stop(self) -> None:
-        self._stopping.set()
         self.mend()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()  # waits for the requests under way
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-        assert not self.crashes, self.crashes
+        super().stop()
 
     # ------------------------------------------------------------------- for the tests
 
@@ -270,25 +162,23 @@ class StrictProvider:
 
     # ------------------------------------------------------------------------ its work
 
-    def _answer(self, handler: _Handler) -> None:
-        """One request. Called in a thread of its own."""
-        url = urllib.parse.urlsplit(handler.path)
+    def answer(self, call: Call) -> None:
+        url = urllib.parse.urlsplit(call.path)
         query = dict(urllib.parse.parse_qsl(url.query))
-        length = int(handler.headers.get("Content-Length") or 0)
-        form = dict(urllib.parse.parse_qsl(handler.rfile.read(length).decode()))
+        form = dict(urllib.parse.parse_qsl(call.body().decode()))
         if url.path == "/token":
             if form.get("grant_type") == "refresh_token":
-                return self._refreshing(handler, form)
-            return handler.say(*self._exchange(handler, form))
+                return self._refreshing(call, form)
+            return call.say(*self._exchange(call, form))
         pages: dict[str, Any] = {
             "/.well-known/openid-configuration": lambda: (200, self._metadata()),
             "/jwks": lambda: self._jwks(),
-            "/userinfo": lambda: self._userinfo(handler),
-            "/revoke": lambda: self._revoke(handler, form),
+            "/userinfo": lambda: self._userinfo(call),
+            "/revoke": lambda: self._revoke(call, form),
         }
         if url.path == "/authorize":
-            return handler.say(302, "", {"Location": self._authorize(query)})
-        handler.say(*pages.get(url.path, lambda: (404, {"error": "not_found"}))())
+            return call.say(302, "", {"Location": self._authorize(query)})
+        call.say(*pages.get(url.path, lambda: (404, {"error": "not_found"}))())
 
     def _metadata(self) -> dict[str, Any]:
         return {
@@ -320,8 +210,8 @@ class StrictProvider:
         back = {"code": code, "state": query["state"], "iss": self.issuer}
         return f"{query['redirect_uri']}?{urllib.parse.urlencode(back)}"
 
-    def _exchange(self, handler: _Handler, form: Mapping[str, str]) -> tuple[int, Any]:
-        if not self._knows(handler):
+    def _exchange(self, call: Call, form: Mapping[str, str]) -> tuple[int, Any]:
+        if not self._knows(call):
             return 401, {"error": "invalid_client"}
         if form.get("grant_type") != "authorization_code":
             return 400, {"error": "unsupported_grant_type"}
@@ -337,7 +227,7 @@ class StrictProvider:
             nonce = asked.get("nonce")
             return 200, self._issue(family, asked["sub"], asked["scope"], None, True, nonce)
 
-    def _refreshing(self, handler: _Handler, form: Mapping[str, str]) -> None:
+    def _refreshing(self, call: Call, form: Mapping[str, str]) -> None:
         with self._lock:
             seen = Presentation(form.get("refresh_token", ""), form)
             self.presentations.append(seen)
@@ -345,46 +235,44 @@ class StrictProvider:
             fault = self._faults.pop(0) if self._faults and not down else Fault()
             hold, self._hold = self._hold, None
         if down:
-            return handler.say(503, {"error": "down"})
+            return call.say(503, {"error": "down"})
         if hold and not hold.after:
             hold.stop_here()
         if not fault.after:
-            self._stopping.wait(fault.delay)
-            if fault.delay and handler.client_gone():
+            self.stopping.wait(fault.delay)
+            if fault.delay and call.client_gone():
                 return  # it noticed that nobody waits any more
         if not fault.after and (fault.status or fault.drop or fault.half):
-            return self._fail(handler, fault, fault.status or 200, fault.body or {})
-        status, body = self._refresh(handler, form, seen)
+            return self._fail(call, fault, fault.status or 200, fault.body or {})
+        status, body = self._refresh(call, form, seen)
         if hold and hold.after:
             hold.stop_here()
         if fault.patch:
             body = _patched(body, fault.patch)
         if fault.after:
-            self._stopping.wait(fault.delay)
+            self.stopping.wait(fault.delay)
             given = body if fault.body is None else fault.body
-            return self._fail(handler, fault, fault.status or status, given)
+            return self._fail(call, fault, fault.status or status, given)
         with self._lock:
-            seen.delivered = not handler.client_gone()
-        handler.say(status, body)
+            seen.delivered = not call.client_gone()
+        call.say(status, body)
 
-    def _fail(self, handler: _Handler, fault: Fault, status: int, body: Any) -> None:
+    def _fail(self, call: Call, fault: Fault, status: int, body: Any) -> None:
         if not fault.drop:
-            handler.say(status, body, fault.headers, half=fault.half)
+            call.say(status, body, fault.headers, half=fault.half)
 
-    def _refresh(
-        self, handler: _Handler, form: Mapping[str, str], seen: Presentation
-    ) -> tuple[int, Any]:
+    def _refresh(self, call: Call, form: Mapping[str, str], seen: Presentation) -> tuple[int, Any]:
         with self._lock:
             seen.acted = True
-            status, body = self._judged(handler, form, seen)
+            status, body = self._judged(call, form, seen)
             seen.error = body.get("error")
             seen.gave = tuple(body[k] for k in ("access_token", "refresh_token") if k in body)
             return status, body
 
     def _judged(
-        self, handler: _Handler, form: Mapping[str, str], seen: Presentation
+        self, call: Call, form: Mapping[str, str], seen: Presentation
     ) -> tuple[int, dict[str, Any]]:
-        if not self._knows(handler):
+        if not self._knows(call):
             return 401, {"error": "invalid_client"}
         token = self.tokens.get(seen.token)
         if token is None or token.kind != "refresh" or token.revoked:
@@ -460,19 +348,19 @@ class StrictProvider:
         self.tokens[value] = Token(value, kind, family, sub, scope, resource, end)
         return value
 
-    def _userinfo(self, handler: _Handler) -> tuple[int, Any]:
-        scheme, _, value = (handler.headers.get("Authorization") or "").partition(" ")
+    def _userinfo(self, call: Call) -> tuple[int, Any]:
+        scheme, _, value = (call.headers.get("Authorization") or "").partition(" ")
         with self._lock:
             token = self.tokens.get(value)
             if scheme != "Bearer" or token is None or not token.alive:
                 return 401, {"error": "invalid_token"}
             return 200, {"sub": token.sub, "name": token.sub.title()}
 
-    def _revoke(self, handler: _Handler, form: Mapping[str, str]) -> tuple[int, Any]:
+    def _revoke(self, call: Call, form: Mapping[str, str]) -> tuple[int, Any]:
         with self._lock:
             if "revocation" in self.switches.down:
                 return 503, {"error": "down"}
-            if not self._knows(handler):
+            if not self._knows(call):
                 return 401, {"error": "invalid_client"}
             self.revocations.append(form.get("token", ""))
             token = self.tokens.get(form.get("token", ""))
@@ -489,61 +377,11 @@ class StrictProvider:
                 token.revoked = True
                 token.revoked_by.append(why)
 
-    def _knows(self, handler: _Handler) -> bool:
+    def _knows(self, call: Call) -> bool:
         quoted = (urllib.parse.quote_plus(each) for each in (self.client_id, self.client_secret))
         good = "Basic " + base64.b64encode(":".join(quoted).encode()).decode()
-        return handler.headers.get("Authorization") == good
+        return call.headers.get("Authorization") == good
 
 
 def _patched(body: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in {**body, **patch}.items() if v is not ABSENT}
-
-
-class _Server(ThreadingHTTPServer):
-    provider: StrictProvider
-    request_queue_size = 256
-    daemon_threads = False  # so that `server_close` waits for them
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        import traceback
-
-        self.provider.crashes.append(traceback.format_exc())
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    timeout = 10
-
-    def do_GET(self) -> None:
-        self.server.provider._answer(self)
-
-    do_POST = do_GET
-
-    def say(
-        self,
-        status: int,
-        body: Any,
-        headers: Mapping[str, str] | None = None,
-        *,
-        half: bool = False,
-    ) -> None:
-        kind = "text/html" if isinstance(body, str) else "application/json"
-        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-        with contextlib.suppress(OSError):  # the client may have gone
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(data)))
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data[: len(data) // 2] if half else data)
-
-    def client_gone(self) -> bool:
-        readable, _, _ = select.select([self.connection], [], [], 0)
-        try:
-            return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
-        except OSError:
-            return True
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Silent."""
