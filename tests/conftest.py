@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.support.browser import Browser
 from tests.support.provider import NodeProvider
 from tests.support.site import Site, default_upstreams, drop_templates
 from tests.support.upstream import RecordingUpstream
+from tests.support.wheel import build
 
 # Playwright's sync API keeps an event loop in this thread, at which Django's ORM takes fright.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -36,6 +38,12 @@ def node_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProv
 def recording_upstream() -> Iterator[RecordingUpstream]:
     with RecordingUpstream() as upstream:
         yield upstream
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as `pip install` gets it."""
+    return build(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture

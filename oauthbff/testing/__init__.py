@@ -7,6 +7,7 @@
     behaviour   the switches and the memory of the provider
     loopback    the HTTP server that both stand on
 
+`python -m oauthbff.testing` runs such a provider and an API for trying things out by hand.
 No room of the app imports this one.
 """
 

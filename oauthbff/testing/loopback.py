@@ -19,13 +19,13 @@ class Loopback:
     """Base class: `answer` is called for each request, in a thread of its own.
 
     It listens from the start, so that `url` is known, and serves from `start` to `stop`. An
-    error in `answer` fails the `with` statement at its end.
+    error in `answer` fails the `with` statement at its end. Port 0: any that is free.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.stopping = threading.Event()
         self.crashes: list[str] = []
-        self._server = _Server((LOOPBACK, 0), Call)
+        self._server = _Server((LOOPBACK, port), Call)
         self._server.owner = self
         self.url = f"http://{LOOPBACK}:{self._server.server_address[1]}"
         self._thread = threading.Thread(

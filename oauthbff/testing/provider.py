@@ -33,8 +33,8 @@ from .loopback import Call, Loopback
 
 
 class StrictProvider(Loopback):
-    def __init__(self, client_id: str, client_secret: str) -> None:
-        super().__init__()
+    def __init__(self, client_id: str, client_secret: str, *, port: int = 0) -> None:
+        super().__init__(port)
         self.client_id, self.client_secret = client_id, client_secret
         self._key = jwk.RSAKey.generate_key(2048, {"kid": "ours", "use": "sig", "alg": "RS256"})
         self._stranger = jwk.RSAKey.generate_key(2048, {"kid": "ours"})

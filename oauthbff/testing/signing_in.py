@@ -1,22 +1,24 @@
-"""Sign a Django test client in as a callback would, without the way through a browser."""
+"""Sign a Django test client in as a callback would, without the way through a browser.
+
+What needs Django's settings is imported when it is used: the provider beside this works without.
+"""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.test import Client
 from django.utils import timezone
 
-from oauthbff import grants
-from oauthbff.claims import TokenResponse, judge_token_response
-from oauthbff.conf import conf
-from oauthbff.login import OIDCBackend
-from oauthbff.models import TokenGrant
-
 from .provider import StrictProvider
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+    from oauthbff.claims import TokenResponse
+    from oauthbff.models import TokenGrant
 
 LIFETIME = 3600
 
@@ -38,6 +40,9 @@ def bff_login(
     no provider, unless `provider` is one of ours. From now on the client sends the header that
     our doors ask for.
     """
+    from oauthbff import grants
+    from oauthbff.conf import conf
+
     told = {"sub": sub, **(claims or {})}
     if user is None:
         user = _user(told)
@@ -63,12 +68,17 @@ def bff_login(
 
 def let_access_token_expire(client: Client) -> None:
     """Let the access token of the client's grant run out: its next call refreshes it."""
+    from oauthbff.grants import HANDLE
+    from oauthbff.models import TokenGrant
+
     before = timezone.now() - timedelta(seconds=1)
-    handle = client.session[grants.HANDLE]
+    handle = client.session[HANDLE]
     TokenGrant.objects.filter(pk=handle).update(access_expires_at=before)
 
 
 def _user(claims: dict[str, Any]) -> Any:
+    from oauthbff.login import OIDCBackend
+
     backend = OIDCBackend()
     found = backend.filter_users_by_claims(claims)
     if found:
@@ -77,6 +87,8 @@ def _user(claims: dict[str, Any]) -> Any:
 
 
 def _tokens(sub: str, scopes: tuple[str, ...], provider: StrictProvider | None) -> TokenResponse:
+    from oauthbff.claims import TokenResponse, judge_token_response
+
     if provider is not None:
         return judge_token_response(provider.sign_in(sub, scope=" ".join(scopes)))
     return TokenResponse(
