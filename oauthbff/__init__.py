@@ -3,6 +3,9 @@
 The way in, room by room, from the pure to the doors:
 
     errors          the tree of errors: whose fault it is, does the grant survive
+    correlation     one id per request, in all logs
+    telemetry       counters, histograms and spans, where OpenTelemetry is installed
+    events          what is written into the log: each thing declared once
     conf/           settings become one frozen, typed, validated object
     cookies         reading one cookie by its exact bytes                       (pure)
     devices         a User-Agent header in two words                            (pure)

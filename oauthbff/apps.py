@@ -19,9 +19,11 @@ class OAuthBFFConfig(AppConfig):
         from django.core.checks import Tags, register
         from django.db.models.signals import post_save, pre_delete
 
-        from . import accesslog, checks
+        from . import accesslog, checks, grants, telemetry
 
         accesslog.install()
+        telemetry.observe("oauthbff.grants.active", grants.count_standing)
+        telemetry.observe("oauthbff.revocation.backlog", grants.count_untold)
         register(checks.check_settings, Tags.security)
         register(checks.check_site, Tags.security)
         register(checks.check_routes, Tags.security)

@@ -6,7 +6,6 @@ or 400 and nothing else, whatever comes. OIDC Back-Channel Logout 1.0 ยง2.5 to ย
 
 from __future__ import annotations
 
-import logging
 from urllib.parse import parse_qs
 
 from django.db import DatabaseError, transaction
@@ -15,11 +14,9 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import View
 
-from . import grants, provider
+from . import events, grants, provider
 from .door import harden
 from .errors import BFFError, TokenRejected
-
-log = logging.getLogger("oauthbff.security")
 
 MAX_BODY_BYTES = 256 * 1024
 FORM = "application/x-www-form-urlencoded"
@@ -32,11 +29,11 @@ class BackchannelLogoutDoor(View):
         try:
             ended = grants.leave(provider.judge_logout_token(logout_token(request)))
         except (BFFError, DatabaseError) as exc:
-            log.warning("logout_token_refused: %s, from %s", exc, request.META.get("REMOTE_ADDR"))
+            events.logout_token_refused(exc, ip=request.META.get("REMOTE_ADDR"))
             said = exc.reason if isinstance(exc, TokenRejected) else "try_again"
             body = {"error": "invalid_request", "error_description": said}
             return harden(JsonResponse(body, status=400))
-        log.info("backchannel_logout: %s grants ended", ended)
+        events.backchannel_logout(ended=ended)
         return harden(HttpResponse(status=200))
 
 

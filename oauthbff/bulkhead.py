@@ -6,18 +6,16 @@ no other. Nobody queues: who finds no place is told at once to come back later.
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
 from collections.abc import Callable
 from functools import cache
 
+from . import events
 from .breaker import Circuit, State
 from .conf import Upstream
 from .errors import UpstreamUnreachable
-
-log = logging.getLogger("oauthbff.proxy")
 
 
 class Bulkhead:
@@ -54,9 +52,7 @@ class Bulkhead:
     def _take(self, kind: str) -> None:
         if not self._free[kind]:
             if not self._said_full:
-                log.warning(
-                    "upstream %s: all %s are taken, further ones are refused", self._name, kind
-                )
+                events.upstream_full(upstream=self._name, kind=kind)
             self._said_full = True
             raise UpstreamUnreachable(f"all {kind} to {self._name} are taken", retry_after=1)
         self._free[kind] -= 1
@@ -69,12 +65,11 @@ class Bulkhead:
         now = time.monotonic()
         old, self._circuit = self._circuit, new
         if new.trying and not old.trying:
-            log.info("upstream %s: circuit half-open, one call tries", self._name)
+            events.circuit_tried(upstream=self._name)
         elif new.retry_at is not None and new.retry_at != old.retry_at:
-            seconds = new.retry_at - now
-            log.warning("upstream %s: circuit open for %.0f s, no answer", self._name, seconds)
+            events.circuit_opened(upstream=self._name, retry_in=round(new.retry_at - now))
         elif new.retry_at is None and old.retry_at is not None:
-            log.info("upstream %s: circuit closed, it answers again", self._name)
+            events.circuit_closed(upstream=self._name)
 
 
 class Place:

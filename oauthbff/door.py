@@ -9,9 +9,7 @@ never a redirect. RFC 9457.
 from __future__ import annotations
 
 import json
-import logging
 import math
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,11 +23,16 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from . import origin
+from . import correlation, events, origin, telemetry
 from .conf import conf
-from .errors import BFFError, CSRFFailed, LoginRequired, MethodRefused
-
-log = logging.getLogger("oauthbff.security")
+from .errors import (
+    BFFError,
+    CSRFFailed,
+    LoginRequired,
+    MethodRefused,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 
 
 def problem(
@@ -48,6 +51,8 @@ def problem(
     for name, value in (headers or {}).items():
         response[name] = value
     response["X-BFF-Error"] = code
+    if correlation.current():
+        response["X-Request-ID"] = correlation.current()
     return harden(response)
 
 
@@ -152,20 +157,43 @@ class Door(APIView):
         return {}
 
     def handle_exception(self, exc: Exception) -> Any:
-        if isinstance(exc, CSRFFailed):
-            log.warning("csrf_failed: %s, %s", exc, where(self.request))
-        if isinstance(exc, BFFError):
-            return problem_of(exc)
-        if isinstance(exc, Http404):
-            exc = exceptions.NotFound()
-        elif isinstance(exc, PermissionDenied):
-            exc = exceptions.PermissionDenied()
-        if isinstance(exc, exceptions.APIException):
-            return problem_of_drf(exc)
-        # Told here and as text: what handles it further up shows the variables of each
-        # frame, in a page or a mail, and a token is among them.
-        log.error("%s\n%s", where(self.request), traceback.format_exc())
-        return problem(500, "error", "Something went wrong.")
+        refusal = refusal_of(exc)
+        if refusal is None:
+            # Told here and as text: what handles it further up shows the variables of each
+            # frame, in a page or a mail, and a token is among them.
+            events.view_broke(trace=True, **where(self.request))
+            refusal = problem(500, "error", "Something went wrong.")
+        else:
+            note_refusal(exc, refusal["X-BFF-Error"], self.request)
+        return refusal
+
+
+def refusal_of(exc: Exception) -> HttpResponse | None:
+    """What the browser is told; None: this is no refusal, it is a bug."""
+    if isinstance(exc, BFFError):
+        return problem_of(exc)
+    if isinstance(exc, Http404):
+        exc = exceptions.NotFound()
+    elif isinstance(exc, PermissionDenied):
+        exc = exceptions.PermissionDenied()
+    return problem_of_drf(exc) if isinstance(exc, exceptions.APIException) else None
+
+
+#: Refusals that people meet every day: counted, not worth a line each.
+EVERYDAY = frozenset({"login_required", "grant_ended", "provider_unavailable"})
+
+
+def note_refusal(exc: Exception, code: str, request: Request | HttpRequest) -> None:
+    """Count a refusal, and write down one that may be an attack or an outage."""
+    telemetry.refused(code)
+    if isinstance(exc, CSRFFailed):
+        events.csrf_failed(exc, **where(request))
+    elif isinstance(exc, UpstreamUnreachable | UpstreamTimeout):
+        match = request.resolver_match
+        name = str(match.kwargs.get("rest", "")).partition("/")[0] if match else ""
+        events.upstream_failed(exc, code=code, upstream=name)
+    elif code not in EVERYDAY:
+        events.call_refused(exc, code=code, **where(request))
 
 
 def counts_as_activity(request: HttpRequest) -> bool:
@@ -177,7 +205,7 @@ def counts_as_activity(request: HttpRequest) -> bool:
     return request.headers.get(f"{conf().header}-Slide", "").lower() != "false"
 
 
-def where(request: Request | HttpRequest) -> str:
-    """The method, path and address of a request, fit for one log line."""
-    path = request.path.encode("unicode_escape").decode()[:200]
-    return f"{request.method} {path} from {request.META.get('REMOTE_ADDR')}"
+def where(request: Request | HttpRequest) -> dict[str, Any]:
+    """The method, path and address of a request, for an event."""
+    address = request.META.get("REMOTE_ADDR")
+    return {"method": str(request.method), "path": request.path, "ip": address}

@@ -11,7 +11,6 @@ is nobody's session in the site's other views as well.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -22,13 +21,11 @@ from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
-from . import grants
+from . import correlation, events, grants
 from .conf import conf
 from .cookies import AmbiguousCookie, exact_cookie
 from .errors import LoginRequired
 from .models import TokenGrant
-
-log = logging.getLogger("oauthbff.security")
 
 
 class CookieGuardMiddleware(MiddlewareMixin):
@@ -42,13 +39,15 @@ class CookieGuardMiddleware(MiddlewareMixin):
         conf()  # a server with unusable settings does not start
 
     def process_request(self, request: HttpRequest) -> None:
+        given = conf().request_id_header
+        correlation.begin(request.headers.get(given) if given else None)
         name = settings.SESSION_COOKIE_NAME
         cookies = dict(request.COOKIES)
         cookies.pop(name, None)
         try:
             value = exact_cookie(cookie_header(request), name)
         except AmbiguousCookie as exc:
-            log.warning("cookie_ambiguous: %s, from %s", exc, request.META.get("REMOTE_ADDR"))
+            events.cookie_ambiguous(exc, ip=request.META.get("REMOTE_ADDR"))
         else:
             if value is not None:
                 cookies[name] = value

@@ -26,7 +26,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-from . import claims, client_auth
+from . import claims, client_auth, correlation, telemetry
 from .claims import TokenResponse
 from .conf import conf, is_loopback
 from .errors import (
@@ -433,17 +433,26 @@ def _ask(
     """
     seconds = min(patience or conf().provider_timeout, conf().provider_timeout)
     started = time.monotonic()
-    running = _threads().submit(_exchange, method, url, headers, body, seconds)
-    try:
-        answer = running.result(timeout=seconds)
-    except FutureTimeout:
-        raise ProviderUnreachable("no answer in time", sent=not running.cancel()) from None
+    headers = _traced(headers)
+    asked = {"http.request.method": method, "url.path": urlsplit(url).path}
+    with telemetry.span("oauthbff.provider", **asked):
+        running = _threads().submit(_exchange, method, url, headers, body, seconds)
+        try:
+            answer = running.result(timeout=seconds)
+        except FutureTimeout:
+            raise ProviderUnreachable("no answer in time", sent=not running.cancel()) from None
     took = (time.monotonic() - started) * 1000
     log.debug("%s %s answered %s in %.0f ms", method, urlsplit(url).path, answer.status, took)
     if answer.status >= 500 or answer.status == 429:
         wait = retry_after(answer.headers.get("retry-after"), time.time())
         raise ProviderUnreachable(f"status {answer.status}", retry_after=wait)
     return answer
+
+
+def _traced(headers: dict[str, str]) -> dict[str, str]:
+    """What lets the provider's log be found from ours."""
+    request_id = correlation.current()
+    return {**headers, "X-Request-ID": request_id} if request_id else headers
 
 
 def _exchange(

@@ -7,7 +7,6 @@ upstream. The decisions are in `forwarding` and `grants`, this room carries.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -23,14 +22,12 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
-from . import forwarding, grants, upstream
+from . import correlation, events, forwarding, grants, telemetry, upstream
 from .conf import METHODS, Upstream, conf
 from .door import Door, counts_as_activity
 from .errors import BodyBroken, LoginRequired, ProviderError
 from .models import TokenGrant
 from .streams import watch
-
-log = logging.getLogger("oauthbff.proxy")
 
 
 class ProxyDoor(Door):
@@ -115,9 +112,15 @@ class ProxyDoor(Door):
             authorization=None if token is None else f"Bearer {token}",
             via=forwarding.via(conf().base_url),
             forwarded=forwarding.forwarded(request.META.get("REMOTE_ADDR"), conf().base_url),
+            request_id=correlation.current(),
         )
         length = None if body is None else self.length
-        return upstream.call(self.route, str(request.method), self.target, headers, body, length)
+        with telemetry.calling(self.route.name, str(request.method), headers) as call:
+            answer = upstream.call(
+                self.route, str(request.method), self.target, headers, body, length
+            )
+            call.status = answer.status
+        return answer
 
     def retry(
         self, request: HttpRequest, refusal: upstream.Answer, token: str, body: upstream.Body
@@ -130,7 +133,7 @@ class ProxyDoor(Door):
         try:
             newer = self.token(refused=token)
         except ProviderError as exc:
-            log.warning("an API refused the token and no new one is to be had: %s", exc)
+            events.token_refused_upstream(exc, grant=self.grant.pk if self.grant else None)
             return None
         if isinstance(body, Iterator):
             return None

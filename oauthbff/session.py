@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -20,14 +19,12 @@ from django.utils.module_loading import import_string
 from django.views.generic import View
 from rest_framework.request import Request
 
-from . import grants
+from . import events, grants
 from .conf import conf
 from .devices import device_of
 from .door import PAGE_POLICY, Door, answer, counts_as_activity, harden
 from .errors import GrantEnded, LoginRequired, NoSuchSession
 from .models import EndReason, TokenGrant
-
-log = logging.getLogger("oauthbff.session")
 
 
 class SessionDoor(Door):
@@ -185,6 +182,6 @@ def place_of(grant: TokenGrant) -> dict[str, str]:
     try:
         place = import_string(hook)(grant.ip)
     except Exception:  # whatever a database of places raises: the list is worth more
-        log.exception('OAUTHBFF["PLACE_HOOK"] broke')
+        events.place_hook_broke(trace=True)
         return {}
     return {"place": str(place)} if place else {}

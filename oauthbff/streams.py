@@ -8,7 +8,6 @@ writes: there the thread looks at the browser's socket as well, where the server
 
 from __future__ import annotations
 
-import logging
 import select
 import threading
 import time
@@ -18,10 +17,8 @@ from typing import Protocol
 
 from django.db import DatabaseError, connection
 
-from . import grants
+from . import events, grants
 from .upstream import Answer
-
-log = logging.getLogger("oauthbff.proxy")
 
 LOOK_SECONDS = 1.0
 
@@ -93,13 +90,13 @@ class Watch:
         try:
             standing = grants.standing_among(set(held.values()))
         except DatabaseError:
-            log.warning("the grants of %s open streams cannot be looked at", len(streams))
+            events.streams_unwatched(count=len(streams))
             return []
         finally:
             connection.close()
         fallen = [answer for answer, grant in held.items() if grant not in standing]
         if fallen:
-            log.info("%s open streams are cut: their grants have ended", len(fallen))
+            events.streams_cut(count=len(fallen))
         return fallen
 
 

@@ -53,6 +53,7 @@ for _name, _read in {
     "HOME_URL": env.str,
     "ERROR_URL": env.str,
     "CLAIMS": env.list,
+    "REQUEST_ID_HEADER": env.str,
     "PLACE_HOOK": env.str,
     "CLIENT_AUTH": env.str,
     "CLIENT_KEY": env.str,

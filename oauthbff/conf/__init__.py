@@ -67,6 +67,7 @@ _PLAIN: dict[str, Any] = {
     "home_url": str,
     "error_url": str,
     "claims_hook": str,
+    "request_id_header": str,
     "place_hook": str,
     "revocation_days": int,
     "retention_days": int,

@@ -127,6 +127,9 @@ class Conf:
     par: bool = False
     #: The header that every fetched call must carry, with the value 1.
     header: str = "X-BFF"
+    #: A header in which your own proxy writes an id for each request (`X-Request-ID`,
+    #: `traceparent`); None: we make one. Name it only if browsers cannot set it.
+    request_id_header: str | None = None
     #: Where to go when nothing better is known.
     home_url: str = "/"
     #: Where a failed sign-in is shown; None: our own page.

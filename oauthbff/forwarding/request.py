@@ -28,7 +28,13 @@ VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 def request_headers(
-    header: Header, upstream: Upstream, *, authorization: str | None, via: str, forwarded: str
+    header: Header,
+    upstream: Upstream,
+    *,
+    authorization: str | None,
+    via: str,
+    forwarded: str,
+    request_id: str = "",
 ) -> Headers:
     """Return the headers of the new request, in the order they are sent.
 
@@ -47,6 +53,9 @@ def request_headers(
         result.append(("Accept-Encoding", "identity"))
     if authorization is not None:
         result.append(("Authorization", authorization))
+    if request_id:  # ours, so that both logs speak of the same call
+        result = [pair for pair in result if pair[0].lower() != "x-request-id"]
+        result.append(("X-Request-ID", request_id))
     result += [("Via", via), ("Forwarded", forwarded)]
     if "user-agent" not in {name.lower() for name, _ in result}:
         result.append(("User-Agent", "oauthbff"))

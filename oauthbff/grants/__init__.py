@@ -18,6 +18,7 @@ requests, except to find a session's pointer in `current`.
 
 from __future__ import annotations
 
+from .counting import count_standing, count_untold
 from .ending import end, end_in_batches
 from .issuing import issue
 from .judging import HANDLE
@@ -44,6 +45,8 @@ __all__ = [
     "HANDLE",
     "Contents",
     "carry_out",
+    "count_standing",
+    "count_untold",
     "current",
     "end",
     "end_in_batches",

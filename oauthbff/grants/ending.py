@@ -7,7 +7,6 @@ the transaction that ends the grant, and `telling` works it off, now or later.
 from __future__ import annotations
 
 import contextlib
-import logging
 import secrets
 import time
 import uuid
@@ -20,14 +19,12 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from oauthbff import signals
+from oauthbff import events, signals
 from oauthbff.models import EndOrder, Revocation, TokenGrant
 
 from .rows import Kind, batches, record_many
 from .sessions import delete_sessions_of
 from .telling import tell_while
-
-log = logging.getLogger("oauthbff.grants")
 
 BATCH = 500
 #: How long the request that ends grants spends on telling the provider, and on one answer.
@@ -111,7 +108,9 @@ def _mark_ended(
 def _after_end(ended: list[uuid.UUID], facts: dict[str, Any]) -> None:
     """What follows the commit. Nothing here may fail the request: it is on the row already."""
     for pk in ended:
-        log.info("grant %s ended: %s", pk, facts["reason"])
+        events.grant_ended(
+            grant=pk, reason=facts["reason"], by=facts["by_id"], note=facts["note"] or None
+        )
         signals.grant_ended.send_robust(sender=TokenGrant, grant_id=pk, **facts)
     with _left_to_sweepgrants(ended):
         delete_sessions_of(TokenGrant.objects.filter(pk__in=ended))
@@ -127,4 +126,4 @@ def _left_to_sweepgrants(ended: list[uuid.UUID]) -> Iterator[None]:
     try:
         yield
     except Exception:
-        log.exception("%s grants have ended; the rest is left to sweepgrants", len(ended))
+        events.ending_unfinished(count=len(ended), trace=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,15 +11,13 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from oauthbff import signals
+from oauthbff import events, signals
 from oauthbff.claims import TokenResponse
 from oauthbff.conf import conf
 from oauthbff.models import TokenGrant
 from oauthbff.vault import Envelope
 
 from .rows import Kind, digest, expiry, record
-
-log = logging.getLogger("oauthbff.grants")
 
 
 def issue(
@@ -80,5 +77,5 @@ def issue(
                 user_id=user.pk,
             )
         )
-    log.info("grant %s issued to user %s", grant.pk, user.pk)
+    events.grant_issued(grant=grant.pk, user=user.pk)
     return grant

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
 import math
 import secrets
 import time
@@ -24,7 +23,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from oauthbff import provider, signals
+from oauthbff import events, provider, signals, telemetry
 from oauthbff.claims import TokenResponse
 from oauthbff.conf import conf
 from oauthbff.dbtime import database_now
@@ -47,8 +46,6 @@ from .opening import open_envelope
 from .returning import give_back
 from .rows import Kind, expiry, let_go_of_the_database, record
 
-log = logging.getLogger("oauthbff.grants")
-
 POLL_SECONDS = 0.1
 #: How long a database outage is sat out while rotated tokens are in hand: the slack that
 #: `conf().lease_seconds` leaves beside the questions to the provider.
@@ -69,7 +66,9 @@ def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None
 
     RFC 6749 §6; RFC 9700 §4.14; RFC 8707 §2.2.
     """
-    give_up = time.monotonic() + conf().lease_seconds + 1
+    started = time.monotonic()
+    give_up = started + conf().lease_seconds + 1
+    waited = False
     while True:
         if grant.ended_at is not None:
             raise GrantEnded(grant.end_reason)
@@ -78,6 +77,8 @@ def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None
         now = timezone.now()
         usable = held.usable(now, refused)
         if usable and not held.is_due(now):
+            if waited:
+                telemetry.waited(time.monotonic() - started)
             return held.token
         if envelope.refresh_token is None:
             return _last_of(grant, held, now, refused)
@@ -94,20 +95,22 @@ def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None
             provider.metadata()  # no discovery under the lease
             owner = _take_lease(grant)
             if owner is not None:
-                return _refresh(grant, envelope, owner, resource)
+                token = _refresh(grant, envelope, owner, resource)
+                telemetry.waited(time.monotonic() - started)
+                return token
         except _Overtaken:
             grant = _reread(grant)
             continue
         except ProviderError as exc:
             if held.usable(timezone.now(), refused):
-                log.warning("grant %s: refresh failed, the old token serves: %s", grant.pk, exc)
+                events.old_token_serves(exc, grant=grant.pk)
                 return held.token
             raise
         if usable:
             return held.token
         if time.monotonic() > give_up:
             raise ProviderUnreachable("another process did not finish its refresh")
-        grant = _wait(grant, give_up)
+        grant, waited = _wait(grant, give_up), True
 
 
 def _last_of(grant: TokenGrant, held: _Held, now: datetime, refused: str | None) -> str:
@@ -190,6 +193,7 @@ def _refresh(grant: TokenGrant, envelope: Envelope, owner: str, resource: str | 
         raise
     except GrantRefused:
         if _ours(grant, owner).exists():
+            events.refresh_refused(grant=grant.pk)
             end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.INVALID_GRANT)
             raise GrantEnded(EndReason.INVALID_GRANT) from None
         raise _Overtaken from None
@@ -199,11 +203,12 @@ def _refresh(grant: TokenGrant, envelope: Envelope, owner: str, resource: str | 
     except Exception as exc:
         if isinstance(exc, BFFError | _Overtaken):
             raise
-        log.exception("grant %s: refresh broke", grant.pk)
+        events.refresh_broke(grant=grant.pk, trace=True)
         nonsense = ProviderNonsense(f"refresh broke: {type(exc).__name__}")
         _note_failure(grant, owner, nonsense, resource)
         raise nonsense from None
     if _store(grant, envelope, owner, tokens, resource):
+        events.grant_refreshed(grant=grant.pk, resource=resource)
         return tokens.access_token
     _give_back_if_ended(grant, tokens)
     raise _Overtaken
@@ -211,7 +216,7 @@ def _refresh(grant: TokenGrant, envelope: Envelope, owner: str, resource: str | 
 
 def _give_back_if_ended(grant: TokenGrant, tokens: TokenResponse) -> None:
     if not TokenGrant.objects.filter(pk=grant.pk, ended_at=None).exists():
-        log.warning("grant %s: ended while it was refreshed", grant.pk)
+        events.refresh_outlived_grant(grant=grant.pk)
         give_back(tokens, ended=grant)
 
 
@@ -247,7 +252,7 @@ def _ask_for_tokens(
     except ProviderUnreachable as lost:
         if not lost.sent:
             raise
-        log.warning("grant %s: the answer to a refresh was lost; asking once more", grant.pk)
+        events.refresh_answer_lost(grant=grant.pk)
         _renew_lease(grant, owner)
         return provider.refresh(refresh_token, resource=resource)
 
@@ -269,14 +274,14 @@ def _judge_identity(
         return tokens
     except TokenRejected as exc:
         if exc.reason != "unknown_key":
-            log.warning("grant %s: the refreshed ID token was refused: %s", grant.pk, exc)
+            events.refreshed_identity_refused(exc, grant=grant.pk)
             note = f"refreshed ID token: {exc.reason}"
             end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.INVALID_GRANT, note=note)
             give_back(tokens, ended=grant)
             raise GrantEnded(EndReason.INVALID_GRANT) from None
     except ProviderError:
         pass
-    log.warning("grant %s: a refreshed ID token could not be verified", grant.pk)
+    events.refreshed_identity_unverified(grant=grant.pk)
     return dataclasses.replace(tokens, id_token=None)
 
 
@@ -364,7 +369,7 @@ def _note_failure(grant: TokenGrant, owner: str, exc: ProviderError, resource: s
         )
         if released:
             record(grant.pk, Kind.REFRESH_FAILED, note=str(exc))
-    log.warning("grant %s: refresh failed, next try in %s s: %s", grant.pk, pause, exc)
+    events.refresh_failed(exc, grant=grant.pk, retry_in=pause)
 
 
 def _ours(grant: TokenGrant, owner: str) -> QuerySet[TokenGrant]:

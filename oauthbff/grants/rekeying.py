@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 from django.db.models import Count
 
-from oauthbff import vault
+from oauthbff import events, vault
 from oauthbff.conf import conf
 from oauthbff.errors import SealBroken
 from oauthbff.models import TokenGrant
@@ -47,7 +47,7 @@ def rekey(*, say: Callable[[int], None] = lambda _: None) -> Rekeyed:
     writing is passed over, never waited for.
     """
     done = Rekeyed()
-    _, *others = conf().keys
+    first, *others = conf().keys
     for _ in range(PASSES):
         before, done.broken = done.resealed, 0
         for batch in _batches(others):
@@ -55,6 +55,7 @@ def rekey(*, say: Callable[[int], None] = lambda _: None) -> Rekeyed:
             say(done.resealed)
         if done.resealed == before:
             break
+    events.grants_rekeyed(key=first, resealed=done.resealed, broken=done.broken)
     return done
 
 

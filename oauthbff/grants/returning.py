@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 
 from django.db.models import F
 from django.utils import timezone
 
-from oauthbff import provider
+from oauthbff import events, provider
 from oauthbff.claims import TokenResponse
 from oauthbff.errors import KeyStoreUnavailable, ProviderError, SealBroken
 from oauthbff.models import Revocation, TokenGrant
 from oauthbff.vault import Envelope
-
-log = logging.getLogger("oauthbff.grants")
 
 
 def give_back(tokens: TokenResponse, *, ended: TokenGrant | None = None) -> None:
@@ -33,13 +30,13 @@ def give_back(tokens: TokenResponse, *, ended: TokenGrant | None = None) -> None
         try:
             provider.revoke(token, hint)
         except ProviderError as exc:
-            log.warning("a token that was not kept could not be revoked: %s", exc)
+            events.token_not_given_back(exc, grant=ended.pk if ended else None)
             late.append((token, hint))
     if late and ended is not None:
         try:
             _add_to_revocation(ended, late)
         except KeyStoreUnavailable as exc:
-            log.warning("grant %s: the token could not be kept for later: %s", ended.pk, exc)
+            events.token_not_given_back(exc, grant=ended.pk)
 
 
 def _add_to_revocation(grant: TokenGrant, late: list[tuple[str, str]]) -> None:

@@ -13,6 +13,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from oauthbff import events
 from oauthbff.claims import TokenResponse
 from oauthbff.conf import conf
 from oauthbff.models import GrantEvent, SpentToken
@@ -54,6 +55,7 @@ def record_many(pks: Iterable[uuid.UUID], kind: str, *, by_id: Any = None, note:
 def note_viewed(pk: Any, *, by: User, note: str = "") -> None:
     """Write down that somebody of the staff has looked at a grant."""
     record(pk, Kind.VIEWED, by_id=by.pk, note=note)
+    events.grant_viewed(grant=pk, by=by.pk)
 
 
 def batches(rows: QuerySet[Any], size: int) -> Iterator[list[Any]]:

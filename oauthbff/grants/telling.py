@@ -8,7 +8,6 @@ The secrets leave the envelope with the answer. RFC 7009.
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import secrets
@@ -24,7 +23,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from oauthbff import provider, signals
+from oauthbff import events, provider, signals
 from oauthbff.conf import conf
 from oauthbff.errors import KeyStoreUnavailable, ProviderError, SealBroken
 from oauthbff.models import EndReason, Revocation, TokenGrant
@@ -32,8 +31,6 @@ from oauthbff.vault import Envelope
 
 from .rows import Kind, let_go_of_the_database, record, record_many
 from .sessions import delete_sessions
-
-log = logging.getLogger("oauthbff.grants")
 
 #: How many grants the provider is told of at the same time.
 AT_ONCE = 8
@@ -235,7 +232,7 @@ def close(pending: QuerySet[TokenGrant], state: Revocation, error: str = "") -> 
 
 def _tell_site(pks: list[uuid.UUID], state: Revocation) -> None:
     for pk in pks:
-        log.info("grant %s revocation: %s", pk, state)
+        events.provider_told(grant=pk, state=str(state))
         if state == Revocation.DONE:
             signals.grant_revoked_at_provider.send_robust(sender=TokenGrant, grant_id=pk)
 
@@ -248,4 +245,4 @@ def _postpone(mark: str, grant: TokenGrant, outcome: Outcome) -> None:
         ours = _ours(mark).filter(pk=grant.pk)
         if ours.update(revocation_due_at=due_at, revocation_error=outcome.error[:255]):
             record(grant.pk, Kind.REVOCATION_FAILED, note=outcome.error)
-    log.warning("grant %s: the provider was not told, next try in %.0f s", grant.pk, pause)
+    events.provider_not_told(outcome.error, grant=grant.pk, retry_in=round(pause))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +20,7 @@ from mozilla_django_oidc.views import (
     OIDCAuthenticationRequestView,
 )
 
-from oauthbff import grants, origin, provider
+from oauthbff import events, grants, origin, provider
 from oauthbff.conf import conf
 from oauthbff.door import harden, problem
 from oauthbff.errors import (
@@ -37,8 +36,6 @@ from oauthbff.models import EndReason, TokenGrant
 from .pages import page, see_other, show_failure
 from .pending import TRANSACTION_SECONDS, Transaction, drop, make_room
 from .seam import Aside, Seam, SignIn, redirect_uri
-
-log = logging.getLogger("oauthbff.login")
 
 LONGEST_CODE = 4096
 #: How long the cookie outlives the grant's greatest age.
@@ -178,7 +175,7 @@ class CallbackDoor(Seam, OIDCAuthenticationCallbackView):
         except BFFError as exc:
             response = self.way_on(request, exc)
         except Exception:
-            log.exception("a sign-in broke")
+            events.login_broke(trace=True)
             response = show_failure(request, LoginFailed("login_failed", "see the log above"))
         if current is not None:
             drop(response, current.cookie)
@@ -258,6 +255,7 @@ class CallbackDoor(Seam, OIDCAuthenticationCallbackView):
         except GrantEnded:
             auth.logout(request)
             raise LoginFailed("logged_out", "the provider signed the user out meanwhile") from None
+        events.login_succeeded(user=self.user.pk, grant=grant.pk, ip=address_of(request))
         return see_other(outcome.transaction.return_to)
 
     def login_failure(self) -> HttpResponse:

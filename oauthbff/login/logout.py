@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 
 from django.conf import settings
@@ -15,16 +14,13 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import View
 
-from oauthbff import grants, origin, provider
+from oauthbff import events, grants, origin, provider
 from oauthbff.conf import conf
-from oauthbff.door import answer, problem_of, where
+from oauthbff.door import answer, note_refusal, problem_of
 from oauthbff.errors import CSRFFailed, GrantEnded, LoginRequired, ProviderError
 from oauthbff.models import EndReason, TokenGrant
 
 from .pages import page, see_other
-
-log = logging.getLogger("oauthbff.login")
-security = logging.getLogger("oauthbff.security")
 
 
 @method_decorator(csrf_exempt, name="dispatch")
@@ -39,7 +35,7 @@ class LogoutDoor(View):
         try:
             check_origin(request, fetched=fetched)
         except CSRFFailed as exc:
-            security.warning("csrf_failed: %s, %s", exc, where(request))
+            note_refusal(exc, exc.code, request)
             return problem_of(exc)
         url = sign_out(request)
         if fetched:
@@ -103,7 +99,7 @@ def provider_logout_url(id_token_hint: str | None) -> str | None:
             state=secrets.token_urlsafe(16),
         )
     except ProviderError as exc:
-        log.warning("logout: the provider's session is not ended: %s", exc)
+        events.provider_session_stays(exc)
         return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,12 +11,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.generic import View
 
-from oauthbff import grants, origin
+from oauthbff import events, grants, origin
 from oauthbff.conf import conf
 from oauthbff.door import PAGE_POLICY, harden
 from oauthbff.errors import BFFError, LoginRequired
-
-log = logging.getLogger("oauthbff.login")
 
 #: An answer of the provider that came too late, or again.
 STALE = ("login_expired", "login_replayed")
@@ -41,7 +38,7 @@ def page(
 
 def show_failure(request: HttpRequest, exc: BFFError) -> HttpResponse:
     """Log why in full, tell the browser a short code at an address without secrets."""
-    log.warning("login_failed: %s, from %s", exc, request.META.get("REMOTE_ADDR"))
+    events.login_failed(exc, code=exc.code, ip=request.META.get("REMOTE_ADDR"))
     target = conf().error_url or reverse("oauthbff:error")
     mark = "&" if "?" in target else "?"
     return see_other(f"{target}{mark}{urlencode({'bff_error': exc.code})}")

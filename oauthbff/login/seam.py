@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,15 +20,13 @@ from django.utils.module_loading import import_string
 from mozilla_django_oidc.auth import OIDCAuthenticationBackend
 from mozilla_django_oidc.utils import import_from_settings
 
-from oauthbff import provider
+from oauthbff import events, provider
 from oauthbff.claims import TokenResponse, is_text
 from oauthbff.conf import conf
 from oauthbff.errors import BFFError, LoginFailed, ProviderError, ProviderNonsense, TokenRejected
 from oauthbff.models import Identity
 
 from .pending import Transaction
-
-log = logging.getLogger("oauthbff.login")
 
 
 def redirect_uri() -> str:
@@ -175,7 +172,7 @@ class OIDCBackend(Seam, OIDCAuthenticationBackend):
                 with transaction.atomic():
                     self._apply(user, claims)
             except IntegrityError:
-                log.warning("user %s: the claims collide with another user's", user.pk)
+                events.user_claims_conflict(user=user.pk)
                 user.refresh_from_db()
         return user
 

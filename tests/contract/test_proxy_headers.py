@@ -165,7 +165,6 @@ PASSES = {
     "Prefer": "return=minimal",
     "Idempotency-Key": '"8e03978e-40d5-43e8-bc93-6894a57f9324"',
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    "X-Request-ID": "abc",
 }
 
 
