@@ -1600,7 +1600,7 @@ def test_keys_of_another_issuer_do_not_count(stage: Stage, provider: MutatingPro
     landed = stage.sign_in(other := stage.new_browser())
     assert landed.url.endswith("?bff_error=token_rejected")
     stage.is_nobody(other)
-    assert 'login_failed why="bad_signature' in stage.log()
+    assert "login_failed why=bad_signature" in stage.log()
 
 
 @shows(ATTACK, "CB-3: twenty identical callbacks at the same moment", "one token request")
