@@ -15,7 +15,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db.models import F, Q, QuerySet, Value
+from django.db.models import F, Q, QuerySet, TextField, Value
 from django.db.models.functions import Concat
 from django.http import HttpRequest
 from django.utils import timezone
@@ -165,7 +165,7 @@ class ScopeFilter(Choice):
         return [(scope, scope) for scope in conf().scopes]
 
     def narrow(self, grants: Grants, value: str) -> Grants:
-        spaced = Concat(Value(" "), F("scopes"), Value(" "))
+        spaced = Concat(Value(" "), F("scopes"), Value(" "), output_field=TextField())
         return grants.alias(spaced_scopes=spaced).filter(spaced_scopes__contains=f" {value} ")
 
 

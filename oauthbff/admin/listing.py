@@ -61,7 +61,6 @@ class GrantList(GrantPages):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         more: dict[str, Any] = {
-            "title": _("Grants"),
             "has_end_permission": self.has_end_permission(request),
             "may_end_every": rights.may_end_every(request),
             "selection_note_all": _("All that match are selected"),
