@@ -59,12 +59,16 @@ def note_viewed(pk: Any, *, by: User, note: str = "") -> None:
 
 
 def batches(rows: QuerySet[Any], size: int) -> Iterator[list[Any]]:
-    """Yield keys until none are left: each batch must be gone from `rows` before the next."""
-    pks = rows.order_by().values_list("pk", flat=True)
-    before: list[Any] = []
-    while (batch := list(pks[:size])) and batch != before:  # a repeatable read sees what was
+    """Yield the keys of rows, in batches and in the order of the keys.
+
+    Each batch goes on behind the one before: to begin anew would meet, in PostgreSQL,
+    every row that was changed already and is not vacuumed yet.
+    """
+    pks = rows.order_by("pk").values_list("pk", flat=True)
+    batch = list(pks[:size])
+    while batch:
         yield batch
-        before = batch
+        batch = list(pks.filter(pk__gt=batch[-1])[:size])
 
 
 def expiry(tokens: TokenResponse, now: datetime) -> datetime | None:

@@ -1475,6 +1475,19 @@ def test_a_replayed_logout_token_ends_nothing(stage: Stage):
     assert "jti_spent" in stage.log()
 
 
+@shows(BACK, "sends it again after our database failed half-way", "400, then 200, session ended")
+def test_a_logout_token_is_not_spent_by_our_own_failure(stage: Stage):
+    stage.accepted(stage.sign_in())
+    token = stage.op.logout_token()
+    stage.site.sql("ALTER TABLE oauthbff_grantevent RENAME TO away")
+    assert stage.op.logout(token) == 400  # ended, spent, and all of it rolled back
+    stage.site.sql("ALTER TABLE away RENAME TO oauthbff_grantevent")
+    assert stage.browser.is_logged_in()
+    assert stage.op.logout(token) == 200
+    assert not stage.browser.is_logged_in()
+    assert "Traceback" not in stage.log()
+
+
 @shows(BACK, "three sessions: first a `sid`, then the `sub`", "one ends, then the others")
 def test_a_sid_ends_one_session_and_a_sub_all_of_a_person(stage: Stage):
     op, people = stage.op, []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import email.utils
 import http.client
@@ -53,6 +54,27 @@ def test_signing_in_again_after_a_logout_stands(site: Site, provider: NodeProvid
     time.sleep(1.1)  # the provider's clock counts whole seconds
     jane.login("jane")
     assert jane.is_logged_in()
+
+
+def test_a_sign_in_that_a_logout_overtakes_does_not_stand(site: Site, provider: NodeProvider):
+    """The logout token is here before the grant is: it leaves a mark, and the grant finds it."""
+    jane, bob = site.browser(), site.browser()
+    bob.login("bob")
+    provider.fault("/me", delay=1.5, status=200, body={"sub": "jane"})
+    provider.login_as("jane")
+    provider.forget_log()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        signing_in = pool.submit(jane.navigate, "login/", from_site=f"{site.base_url}/")
+        while not provider.calls("/me"):
+            time.sleep(0.05)
+        provider.end_session("jane")
+        assert provider.logout_tokens_sent == [200]
+        assert not signing_in.done()
+        assert signing_in.result().url.endswith("bff_error=logged_out")
+    assert not jane.is_logged_in()
+    assert bob.is_logged_in()
+    rows = dict(site.sql("SELECT subject, end_reason FROM oauthbff_tokengrant"))
+    assert rows == {"jane": "backchannel", "bob": ""}
 
 
 @pytest.mark.parametrize(
@@ -297,8 +319,6 @@ def test_a_sweep_that_loops_outlives_an_outage_of_the_database(tmp_path: Path, s
 
 
 def test_two_sweeps_at_once_do_nothing_twice(make_site: MakeSite, provider: NodeProvider):
-    import concurrent.futures
-
     site = make_site(workers=2, database="postgresql")
     for number in range(6):
         site.browser().login(f"user{number}")
