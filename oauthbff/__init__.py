@@ -34,6 +34,7 @@ The way in, room by room, from the pure to the doors:
     accesslog       keeps the authorization code out of access logs
     admin/          the pages for staff: see every grant, end any, know what became of it
     checks, signals, apps, urls
+    openapi/        the doors as an OpenAPI document; with drf-spectacular or without
     testing/        for the tests of a site; no other room imports it
 
 Imports go one way, downwards in this list never. *Where can a token leave the

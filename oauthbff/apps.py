@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig
+from django.apps import apps as installed
 from django.utils.translation import gettext_lazy as _
 
 
@@ -24,6 +25,8 @@ class OAuthBFFConfig(AppConfig):
         accesslog.install()
         telemetry.observe("oauthbff.grants.active", grants.count_standing)
         telemetry.observe("oauthbff.revocation.backlog", grants.count_untold)
+        if installed.is_installed("drf_spectacular"):
+            from .openapi import spectacular  # noqa: F401 - importing it registers it
         register(checks.check_settings, Tags.security)
         register(checks.check_site, Tags.security)
         register(checks.check_routes, Tags.security)

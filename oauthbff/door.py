@@ -122,6 +122,8 @@ class Door(APIView):
     parser_classes = ()
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = AsAsked
+    #: Not for DRF's guesses: `openapi` describes the doors.
+    schema = None
     #: `Sec-Fetch-Dest` values for which the browser's word is enough; see `origin`.
     embed: tuple[str, ...] = ()
 

@@ -82,11 +82,11 @@ class OneSessionDoor(Door):
 
     http_method_names = ["get", "head", "delete", "options"]
 
-    def get(self, request: Request, handle: uuid.UUID) -> HttpResponse:
+    def get(self, request: Request, handle: str) -> HttpResponse:
         here = grants.current(request._request)
         return answer(shown(self.one(here, handle), here))
 
-    def delete(self, request: Request, handle: uuid.UUID) -> HttpResponse:
+    def delete(self, request: Request, handle: str) -> HttpResponse:
         here = grants.current(request._request)
         one = self.one(here, handle)
         grants.end(TokenGrant.objects.filter(pk=one.pk), reason=EndReason.LOGOUT, by=here.user)
@@ -94,8 +94,11 @@ class OneSessionDoor(Door):
             auth.logout(request._request)
         return harden(HttpResponse(status=204))
 
-    def one(self, here: TokenGrant, handle: uuid.UUID) -> TokenGrant:
-        found = of_user(here).filter(pk=handle).first()
+    def one(self, here: TokenGrant, handle: str) -> TokenGrant:
+        try:
+            found = of_user(here).filter(pk=uuid.UUID(handle)).first()
+        except ValueError:
+            found = None
         if found is None:
             raise NoSuchSession("not one of this user's")
         return found

@@ -22,7 +22,7 @@ urlpatterns = [
     path("sessions/", SessionsDoor.as_view(), name="sessions"),
     path("sessions/others/", OtherSessionsDoor.as_view(), name="other-sessions"),
     path("devices/", DevicesPage.as_view(), name="devices"),
-    path("sessions/<uuid:handle>/", OneSessionDoor.as_view(), name="one-session"),
+    path("sessions/<str:handle>/", OneSessionDoor.as_view(), name="one-session"),
     # Everything below api/, newlines and all: CommonMiddleware must never redirect it.
     re_path(r"^api/(?P<rest>(?s:.*))\Z", ProxyDoor.as_view(), name="api"),
 ]
