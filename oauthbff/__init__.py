@@ -32,6 +32,7 @@ The way in, room by room, from the pure to the doors:
     proxy           api/<upstream>/<path>
     streams         event streams are cut when their grant ends
     accesslog       keeps the authorization code out of access logs
+    reporting       keeps secrets out of error pages and mails
     admin/          the pages for staff: see every grant, end any, know what became of it
     checks, signals, apps, urls
     openapi/        the doors as an OpenAPI document; with drf-spectacular or without

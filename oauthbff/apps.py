@@ -29,7 +29,6 @@ class OAuthBFFConfig(AppConfig):
             from .openapi import spectacular  # noqa: F401 - importing it registers it
         register(checks.check_settings, Tags.security)
         register(checks.check_site, Tags.security)
-        register(checks.check_routes, Tags.security)
         register(checks.check_deployment, Tags.security, deploy=True)
         user_logged_out.connect(_on_logout, dispatch_uid="oauthbff.logout")
         post_save.connect(_after_save, sender=get_user_model(), dispatch_uid="oauthbff.user_saved")

@@ -166,6 +166,9 @@ if _proxy_header:
     SECURE_PROXY_SSL_HEADER = (f"HTTP_{_header.strip().upper().replace('-', '_')}", _value.strip())
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
 
+DEFAULT_EXCEPTION_REPORTER = "oauthbff.reporting.ExceptionReporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "oauthbff.reporting.ExceptionReporterFilter"
+
 LOGIN_URL = "oauthbff:login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"

@@ -6,7 +6,9 @@ Checks of the settings themselves (E001 to E025) are in test_conf.py, whose tabl
 from __future__ import annotations
 
 import ast
+import logging
 import re
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from rest_framework.throttling import UserRateThrottle
 
 from oauthbff import checks
 from oauthbff import conf as conf_room
-from oauthbff.checks import AUTHENTICATION, BACKEND, GRANT, GUARD, SESSION
+from oauthbff.checks.rules import RULES, rule
+from oauthbff.checks.site import AUTHENTICATION, BACKEND, CSRF, GRANT, GUARD, SESSION
+from tests.support.pages import check_page
 from tests.unit.test_conf import BAD
 
 OTHER = "django.middleware.common.CommonMiddleware"
@@ -34,17 +38,23 @@ def test_the_whole_good_configuration_passes() -> None:
 
 
 SITE = [
-    pytest.param("MIDDLEWARE", [SESSION, AUTHENTICATION], "E031", id="E031 none"),
-    pytest.param("MIDDLEWARE", [GUARD, SESSION, AUTHENTICATION], "E031", id="E031 no grant"),
-    pytest.param("MIDDLEWARE", [SESSION, AUTHENTICATION, GRANT], "E031", id="E031 no guard"),
+    pytest.param("MIDDLEWARE", [SESSION, CSRF, AUTHENTICATION], "E031", id="E031 none"),
+    pytest.param("MIDDLEWARE", [GUARD, SESSION, CSRF, AUTHENTICATION], "E031", id="E031 no grant"),
+    pytest.param("MIDDLEWARE", [SESSION, CSRF, AUTHENTICATION, GRANT], "E031", id="E031 no guard"),
     pytest.param(
-        "MIDDLEWARE", [SESSION, GUARD, AUTHENTICATION, GRANT], "E031", id="E031 guard too late"
+        "MIDDLEWARE",
+        [SESSION, GUARD, CSRF, AUTHENTICATION, GRANT],
+        "E031",
+        id="E031 late guard",
     ),
     pytest.param(
-        "MIDDLEWARE", [GUARD, SESSION, GRANT, AUTHENTICATION], "E031", id="E031 grant too early"
+        "MIDDLEWARE",
+        [GUARD, SESSION, CSRF, GRANT, AUTHENTICATION],
+        "E031",
+        id="E031 early grant",
     ),
     pytest.param(
-        "MIDDLEWARE", [GUARD, GUARD, SESSION, AUTHENTICATION, GRANT], "E031", id="E031 twice"
+        "MIDDLEWARE", [GUARD, GUARD, SESSION, CSRF, AUTHENTICATION, GRANT], "E031", id="E031 twice"
     ),
     pytest.param(
         "AUTHENTICATION_BACKENDS",
@@ -60,7 +70,7 @@ SITE = [
     pytest.param(
         "MIDDLEWARE",
         [
-            *(GUARD, SESSION, AUTHENTICATION, GRANT),
+            *(GUARD, SESSION, CSRF, AUTHENTICATION, GRANT),
             "mozilla_django_oidc.middleware.SessionRefresh",
         ],
         "E035",
@@ -76,7 +86,99 @@ SITE = [
     pytest.param("SESSION_COOKIE_DOMAIN", ".example.com", "W042", id="W042 a Domain"),
     pytest.param("SESSION_COOKIE_PATH", "/app/", "W042", id="W042 a Path"),
     pytest.param("SESSION_SAVE_EVERY_REQUEST", True, "W043", id="W043 saves always"),
+    pytest.param("OIDC_USE_PKCE", False, "E039", id="E039 off"),
+    pytest.param("OIDC_PKCE_CODE_CHALLENGE_METHOD", "plain", "E039", id="E039 plain"),
+    pytest.param("MIDDLEWARE", [GUARD, SESSION, AUTHENTICATION, GRANT], "E040", id="E040 none"),
+    pytest.param("CSRF_TRUSTED_ORIGINS", ["https://*.example.com"], "E041", id="E041 wildcard"),
+    pytest.param("CSRF_COOKIE_SECURE", False, "W045", id="W045 not Secure"),
+    pytest.param("CSRF_COOKIE_DOMAIN", ".example.com", "W045", id="W045 a Domain"),
+    pytest.param(
+        "DEFAULT_EXCEPTION_REPORTER", "django.views.debug.ExceptionReporter", "W051", id="W051"
+    ),
+    pytest.param(
+        "DEFAULT_EXCEPTION_REPORTER_FILTER",
+        "django.views.debug.SafeExceptionReporterFilter",
+        "W051",
+        id="W051 the filter",
+    ),
 ]
+
+PUBLIC = {"BASE_URL": "https://app.example.com"}
+REDIS = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
+ALONE = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+TOGETHER: list[Any] = [
+    pytest.param(
+        {"CORS_ALLOW_CREDENTIALS": True},
+        ["corsheaders.middleware.CorsMiddleware"],
+        "E038",
+        id="E038 with credentials",
+    ),
+    pytest.param(
+        {"CACHES": {"default": {"BACKEND": "x.locmem.LocMemCache"}}}, [], "W047", id="W047"
+    ),
+    pytest.param({"DEBUG": True, "CACHES": REDIS}, [], "W048", id="W048"),
+    pytest.param(
+        {"SECURE_SSL_REDIRECT": True, "SECURE_PROXY_SSL_HEADER": None, "CACHES": REDIS},
+        [],
+        "W049",
+        id="W049",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "middleware", "check"), TOGETHER)
+def test_what_is_wrong_only_together(
+    settings: Any, changes: dict[str, Any], middleware: list[str], check: str
+) -> None:
+    settings.OAUTHBFF = settings.OAUTHBFF | PUBLIC
+    settings.CACHES, settings.SECURE_SSL_REDIRECT = REDIS, False
+    assert ids() == []
+    settings.MIDDLEWARE = [*middleware, *settings.MIDDLEWARE]
+    for name, value in changes.items():
+        setattr(settings, name, value)
+    assert ids() == [f"oauthbff.{check}"]
+
+
+def test_a_lonely_cache_or_debug_is_nobodys_business_on_this_very_machine(settings: Any) -> None:
+    settings.DEBUG, settings.SECURE_SSL_REDIRECT = True, True
+    assert ids() == []
+
+
+def test_cors_without_credentials_or_middleware_is_left_in_peace(settings: Any) -> None:
+    settings.CORS_ALLOW_CREDENTIALS = True
+    assert ids() == []
+
+
+def test_a_secret_in_the_settings_file_is_found(settings: Any, tmp_path: Path) -> None:
+    key = next(iter(settings.OAUTHBFF["KEYS"].values()))
+    (tmp_path / "leaky_settings.py").write_text(f'KEYS = {{"a": "{key}"}}\n')
+    sys.path.insert(0, str(tmp_path))
+    try:
+        settings.SETTINGS_MODULE = "leaky_settings"
+        assert ids() == ["oauthbff.W050"]
+        settings.SETTINGS_MODULE = "no_such_settings"
+        assert ids() == []
+    finally:
+        sys.path.remove(str(tmp_path))
+
+
+def test_atomic_requests_are_found(settings: Any) -> None:
+    database = settings.DATABASES["default"]
+    try:
+        database["ATOMIC_REQUESTS"] = True
+        assert ids() == ["oauthbff.W046"]
+    finally:
+        database["ATOMIC_REQUESTS"] = False
+
+
+def test_a_loud_library_is_found() -> None:
+    logger = logging.getLogger("botocore")
+    before = logger.level
+    try:
+        logger.setLevel(logging.DEBUG)
+        assert ids() == ["oauthbff.W052"]
+    finally:
+        logger.setLevel(before)
 
 
 @pytest.mark.parametrize(("name", "value", "check"), SITE)
@@ -126,10 +228,10 @@ class Slow(UserRateThrottle):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        pytest.param("MIDDLEWARE", [GUARD, SESSION, AUTHENTICATION, GRANT], id="E031 the four"),
+        pytest.param("MIDDLEWARE", [GUARD, SESSION, CSRF, AUTHENTICATION, GRANT], id="E031 four"),
         pytest.param(
             "MIDDLEWARE",
-            [OTHER, GUARD, OTHER, SESSION, OTHER, AUTHENTICATION, OTHER, GRANT, OTHER],
+            [OTHER, GUARD, OTHER, SESSION, CSRF, OTHER, AUTHENTICATION, OTHER, GRANT, OTHER],
             id="E031 with others between",
         ),
         pytest.param("AUTHENTICATION_BACKENDS", [BACKEND], id="E032 ours alone"),
@@ -188,14 +290,10 @@ def said_in_conf() -> dict[str, set[str]]:
     return places
 
 
-def said_in_checks() -> list[str]:
-    with open(checks.__file__, encoding="utf-8") as source:
-        return re.findall(r'id="oauthbff\.([EW][0-9]{3})"', source.read())
-
-
 def test_no_id_means_two_things() -> None:
-    assert len(said_in_checks()) == len(set(said_in_checks()))
-    assert not set(said_in_conf()) & set(said_in_checks())
+    assert not set(said_in_conf()) & set(RULES)
+    with pytest.raises(ValueError, match="E031 is taken"):
+        rule("E031")(lambda: iter(()))
     elsewhere = {check for check, places in said_in_conf().items() if len(places) > 1}
     assert elsewhere <= IN_SEVERAL_PLACES
 
@@ -203,15 +301,60 @@ def test_no_id_means_two_things() -> None:
 def test_every_id_has_a_test() -> None:
     tested = {row.values[1] for row in BAD} | {"E001"}
     assert set(said_in_conf()) == tested
-    elsewhere = {"W044", "E037"}  # the database: tests/contract/test_endings.py; UNUSABLE
-    assert set(said_in_checks()) == {row.values[2] for row in SITE} | elsewhere
+    # The database: tests/contract/test_endings.py. UNUSABLE, and tests of their own.
+    elsewhere = {"W044", "E037", "W046", "W050", "W052"}
+    assert set(RULES) == {row.values[2] for row in (*SITE, *TOGETHER)} | elsewhere
 
 
 def test_the_ids_are_within_the_ranges_that_are_drawn() -> None:
     text = checks.__doc__ or ""
     ranges = re.findall(r"^([EW])([0-9]{3})-[EW]([0-9]{3})", text, re.MULTILINE)
     drawn = {f"{kind}{n:03}" for kind, low, high in ranges for n in range(int(low), int(high) + 1)}
-    assert {*said_in_conf(), *said_in_checks()} <= drawn
+    assert {*said_in_conf(), *RULES} <= drawn
     assert {check for check in drawn if check.startswith("E")} == {
-        check for check in (*said_in_conf(), *said_in_checks()) if check.startswith("E")
+        check for check in (*said_in_conf(), *RULES) if check.startswith("E")
     }
+
+
+# --- the page that is made from the code; WRITE_DOCS=1 writes it ---------------------------------
+
+
+def sentences_in_conf() -> dict[str, set[str]]:
+    """id → what conf/ says under it, with an ellipsis for what differs."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for file in Path(conf_room.__file__).parent.glob("*.py"):
+        for function in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            named = {
+                target.id: node.value
+                for node in ast.walk(function)
+                if isinstance(node, ast.Assign)
+                for target in node.targets
+                if isinstance(target, ast.Name)
+            }
+            for call in ast.walk(function):
+                if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "say":
+                    sentence = call.args[1]
+                    if isinstance(sentence, ast.Name):
+                        sentence = named[sentence.id]
+                    found[ast.literal_eval(call.args[0])].add(text_of(sentence))
+    return found
+
+
+def text_of(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    assert isinstance(node, ast.JoinedStr), ast.dump(node)
+    parts = [str(one.value) if isinstance(one, ast.Constant) else "…" for one in node.values]
+    return "".join(parts)
+
+
+def test_every_id_is_in_the_docs() -> None:
+    rows = ["| id | says | |", "|---|---|---|"]
+    for check, said in sorted(sentences_in_conf().items()):
+        rows.append(f"| `oauthbff.{check}` | at start | {'<br>'.join(sorted(said))} |")
+    for check, found in sorted(RULES.items()):
+        when = "`check --deploy`" if found.deploy else "`check`"
+        rows.append(f"| `oauthbff.{check}` | {when} | {found.look.__doc__} |")
+    check_page("checks.md", "\n".join(rows) + "\n")

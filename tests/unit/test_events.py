@@ -14,6 +14,7 @@ import structlog
 
 from oauthbff import correlation, events, telemetry
 from oauthbff.events import CATALOGUE
+from tests.support.pages import check_page
 
 ROOT = Path(__file__).parents[2]
 ROOMS = [file for file in (ROOT / "oauthbff").rglob("*.py") if file.name != "events.py"]
@@ -149,19 +150,6 @@ def test_an_id_is_taken_if_it_is_one(offered: str | None, taken: str | None) -> 
 
 
 # --- the pages that are made from the code; WRITE_DOCS=1 writes them ---
-
-
-def check_page(name: str, table: str) -> None:
-    """The part of a page between its two marks is what the code says."""
-    import os
-
-    page = ROOT / "docs" / name
-    head, rest = page.read_text().split("<!-- generated -->\n")
-    _, tail = rest.split("<!-- /generated -->\n")
-    whole = f"{head}<!-- generated -->\n{table}<!-- /generated -->\n{tail}"
-    if os.environ.get("WRITE_DOCS"):
-        page.write_text(whole)
-    assert page.read_text() == whole, f"WRITE_DOCS=1 pytest {__file__} writes docs/{name}"
 
 
 def test_the_catalogue_is_in_the_docs() -> None:

@@ -1,0 +1,149 @@
+"""The site around oauthbff is put together wrongly. E031-E041."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+from rest_framework.throttling import ScopedRateThrottle
+
+from oauthbff.conf import conf
+from oauthbff.errors import Misconfigured
+
+from .rules import Found, rule
+
+GUARD = "oauthbff.middleware.CookieGuardMiddleware"
+GRANT = "oauthbff.middleware.GrantMiddleware"
+SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+CSRF = "django.middleware.csrf.CsrfViewMiddleware"
+BACKEND = "oauthbff.login.OIDCBackend"
+
+
+@rule("E031")
+def middleware() -> Found:
+    """The two middlewares are missing or in the wrong places."""
+    wanted = [GUARD, SESSION, AUTHENTICATION, GRANT]
+    if [name for name in settings.MIDDLEWARE if name in wanted] != wanted:
+        yield (
+            "MIDDLEWARE does not have oauthbff's two middlewares in their places.",
+            f"In this order: {', '.join(wanted)}.",
+        )
+
+
+@rule("E032")
+def backend() -> Found:
+    """Nobody could be signed in."""
+    if BACKEND not in settings.AUTHENTICATION_BACKENDS:
+        yield (
+            "AUTHENTICATION_BACKENDS does not contain oauthbff's backend.",
+            f"Add {BACKEND!r}.",
+        )
+
+
+@rule("E033")
+def tokens_in_sessions() -> Found:
+    """mozilla-django-oidc would keep tokens in the session, or take unsigned ones."""
+    for name in ("OIDC_STORE_ACCESS_TOKEN", "OIDC_STORE_ID_TOKEN", "OIDC_ALLOW_UNSECURED_JWT"):
+        if getattr(settings, name, False):
+            yield f"{name} must not be on.", "Remove it."
+
+
+@rule("E034")
+def certificates() -> Found:
+    """Certificates would not be verified."""
+    if getattr(settings, "OIDC_VERIFY_SSL", True) is not True:
+        yield "OIDC_VERIFY_SSL is off.", "oauthbff always verifies; remove the setting."
+
+
+@rule("E035")
+def session_refresh() -> Found:
+    """API calls would be redirected to the provider."""
+    if "mozilla_django_oidc.middleware.SessionRefresh" in settings.MIDDLEWARE:
+        yield (
+            "mozilla-django-oidc's SessionRefresh is installed: it redirects API calls.",
+            "Remove it; oauthbff refreshes on the server.",
+        )
+
+
+@rule("E036")
+def same_site() -> Found:
+    """The session cookie would go along with other sites' calls."""
+    if settings.SESSION_COOKIE_SAMESITE not in ("Strict", "Lax"):
+        yield (
+            f"SESSION_COOKIE_SAMESITE is {settings.SESSION_COOKIE_SAMESITE!r}.",
+            'Set it to "Strict", or "Lax" if other sites link to signed-in pages.',
+        )
+
+
+@rule("E037")
+def route_classes() -> Found:
+    """A permission or throttle that cannot be had would be a 500 on each call."""
+    try:
+        routes = conf().upstreams.values()
+    except Misconfigured:
+        return
+    for route in routes:
+        for key, names, method in (
+            ("permissions", route.permissions, "has_permission"),
+            ("throttles", route.throttles, "allow_request"),
+        ):
+            for name in names:
+                why = _why_unusable(name, method)
+                if why:
+                    yield (
+                        f'OAUTHBFF["UPSTREAMS"]["{route.name}"]["{key}"]: {name!r} cannot be used.',
+                        f"{why} It must be the dotted name of a DRF class with {method}().",
+                    )
+
+
+def _why_unusable(dotted: str, method: str) -> str | None:
+    try:
+        made = import_string(dotted)()
+    except Exception as exc:  # whatever the site's module raises, this is where it is told
+        return f"{type(exc).__name__}: {exc}."
+    if not callable(getattr(made, method, None)):
+        return f"It has no {method}()."
+    if isinstance(made, ScopedRateThrottle) or getattr(made, "rate", "") is None:
+        return "It has no rate, and would let everything through."
+    return None
+
+
+@rule("E038")
+def cors() -> Found:
+    """Other origins could read what the API answers to a signed-in user."""
+    if getattr(settings, "CORS_ALLOW_CREDENTIALS", False) and any(
+        name.startswith("corsheaders.") for name in settings.MIDDLEWARE
+    ):
+        yield (
+            "CORS_ALLOW_CREDENTIALS is on: other origins' pages may call with the session cookie.",
+            "Turn it off; the SPA and its back end share one origin.",
+        )
+
+
+@rule("E039")
+def pkce() -> Found:
+    """PKCE is always used; a setting that says otherwise is a misunderstanding."""
+    off = getattr(settings, "OIDC_USE_PKCE", True) is not True
+    if off or getattr(settings, "OIDC_PKCE_CODE_CHALLENGE_METHOD", "S256") != "S256":
+        yield (
+            "OIDC_USE_PKCE is off, or its method is not S256.",
+            "oauthbff always uses PKCE with S256; remove the settings. RFC 9700 §2.1.1.",
+        )
+
+
+@rule("E040")
+def csrf_middleware() -> Found:
+    """Forms of the site, the devices page and the admin among them, could be forged."""
+    if CSRF not in settings.MIDDLEWARE:
+        yield "CsrfViewMiddleware is not installed.", f"Add {CSRF!r} to MIDDLEWARE."
+
+
+@rule("E041")
+def trusted_origins() -> Found:
+    """A sibling subdomain could forge the site's forms."""
+    for origin in settings.CSRF_TRUSTED_ORIGINS:
+        if "*" in origin:
+            yield (
+                f"CSRF_TRUSTED_ORIGINS trusts every subdomain: {origin}.",
+                "Name the origins whose forms you mean to accept; BASE_URL is usually enough.",
+            )
