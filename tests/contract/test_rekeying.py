@@ -74,7 +74,7 @@ def refreshers(site: Site, keys: dict[str, str], saw: Counter[str]) -> Iterator[
 def test_no_token_is_lost_while_everything_is_sealed_anew(make_site: MakeSite, database: str):
     with StrictProvider(CLIENT_ID, CLIENT_SECRET) as strict:
         strict.configure(expires_in=1, id_token=False)  # each use after a second refreshes
-        env = {"CONN_MAX_AGE": "60", "OIDC_TIMEOUT": "20"}
+        env = {"CONN_MAX_AGE": "60", "OIDC_TIMEOUT": "20", "LOG_LEVEL": "WARNING"}
         site = make_site(fresh=True, issuer=strict.issuer, database=database, env=env)
         people = strict.sign_in_many(GRANTS)
         program(site, "fill", "\n".join(map(json.dumps, people)))
@@ -117,7 +117,8 @@ def rekey(site: Site) -> tuple[str, int]:
 def test_a_process_that_still_seals_with_the_old_key_is_noticed(make_site: MakeSite):
     with StrictProvider(CLIENT_ID, CLIENT_SECRET) as strict:
         strict.configure(expires_in=1, id_token=False)
-        site = make_site(fresh=True, issuer=strict.issuer, database="postgresql")
+        env = {"LOG_LEVEL": "WARNING"}
+        site = make_site(fresh=True, issuer=strict.issuer, database="postgresql", env=env)
         program(site, "fill", "\n".join(map(json.dumps, strict.sign_in_many(60))))
         site.env.update(BOTH_NEW_FIRST)
         saw: Counter[str] = Counter()
