@@ -404,3 +404,32 @@ def test_orders_are_found_again(client: Client, ada: User):
     page = shown(client, "orders/")
     assert str(order.pk) in page and "ticket 4711" in page and "3 still to end" in page
     assert EndOrder.objects.count() == 1
+
+
+# --- in other languages ---
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("de", ["Anmeldungen", "Alle abmelden…", "jetzt aktiv", "Was geschah", "Beenden und"]),
+        ("fr", ["Tableau de bord", "actives maintenant", "Ce qui s’est passé", "Terminer et"]),
+    ],
+)
+def test_the_pages_speak_german_and_french(
+    client: Client, settings: Any, language: str, words: list[str]
+):
+    settings.LANGUAGE_CODE = language
+    [grant] = grants_of(person("jane"), 1)
+    ways = (
+        "",
+        "dashboard/",
+        f"{grant.pk}/change/",
+        f"end/?grant={grant.pk}",
+        "?q=jane&state=ended",
+    )
+    pages = "".join(shown(client, way) for way in ways)
+    for word in words:
+        assert word in pages, word
+    for english in ("End this grant", "active now", "What happened", "Why?", "search or filter"):
+        assert english not in pages, english

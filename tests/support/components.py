@@ -112,6 +112,11 @@ def _redis_missing() -> str | None:
     return None
 
 
+def _gettext_missing() -> str | None:
+    missing = [name for name in ("xgettext", "msgfmt", "msgcmp") if not shutil.which(name)]
+    return f"no {missing[0]} on the PATH (apt-get install gettext)" if missing else None
+
+
 def _chromium_missing() -> str | None:
     return None if chromium() else "no chromium on the PATH (apt-get install chromium)"
 
@@ -122,4 +127,5 @@ _CHECKS = {
     "mariadb": _mariadb_missing,
     "redis": _redis_missing,
     "chromium": _chromium_missing,
+    "gettext": _gettext_missing,
 }

@@ -264,9 +264,8 @@ def _text(value: str | int | bool) -> str:
 @functools.cache
 def install() -> None:
     """Install op/node_modules if it is not what package.json asks for."""
-    wanted = json.loads((HOME / "package.json").read_text())["dependencies"]["oidc-provider"]
-    there = HOME / "node_modules" / "oidc-provider" / "package.json"
-    if there.exists() and json.loads(there.read_text())["version"] == wanted:
+    wanted = json.loads((HOME / "package.json").read_text())["dependencies"]
+    if all(_version(name) == version for name, version in wanted.items()):
         return
     subprocess.run(
         [*components.npm(), "install", "--no-audit", "--no-fund", "--loglevel=error"],
@@ -277,6 +276,11 @@ def install() -> None:
         timeout=300,
         env=_with_node_on_path(),
     )
+
+
+def _version(package: str) -> str:
+    there = HOME / "node_modules" / package / "package.json"
+    return str(json.loads(there.read_text())["version"]) if there.exists() else ""
 
 
 def _with_node_on_path() -> dict[str, str]:
