@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from oauthbff import events, grants, provider, telemetry
 from oauthbff.claims import judge_token_response
 from oauthbff.models import EndReason, TokenGrant
-from tests.support.strict_provider import StrictProvider
+from oauthbff.testing.provider import StrictProvider
 from tests.support.upstream import RecordingUpstream, answer
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -47,7 +47,7 @@ def fetched_doors() -> Iterator[str]:
             for name, converter in pattern.pattern.converters.items():
                 kind = type(converter).__name__.removesuffix("Converter").lower()
                 value = "1" if kind == "int" else str(uuid.uuid4())
-                route = route.replace(f"<{kind}:{name}>", value).replace(f"<{name}>", value)
+                route = re.sub(rf"<(\w+:)?{name}>", value, route)
             assert "<" not in route, f"{pattern} has a part that this test cannot fill in"
             yield route
 

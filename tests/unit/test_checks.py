@@ -21,7 +21,7 @@ from oauthbff import checks
 from oauthbff import conf as conf_room
 from oauthbff.checks.rules import RULES, rule
 from oauthbff.checks.site import AUTHENTICATION, BACKEND, CSRF, GRANT, GUARD, SESSION
-from tests.support.pages import check_page
+from tests.support.generated_docs import check_page
 from tests.unit.test_conf import BAD
 
 OTHER = "django.middleware.common.CommonMiddleware"

@@ -14,7 +14,7 @@ import structlog
 
 from oauthbff import correlation, events, telemetry
 from oauthbff.events import CATALOGUE
-from tests.support.pages import check_page
+from tests.support.generated_docs import check_page
 
 ROOT = Path(__file__).parents[2]
 ROOMS = [file for file in (ROOT / "oauthbff").rglob("*.py") if file.name != "events.py"]
