@@ -75,7 +75,7 @@ def upstream(read: Reading, name: Any, options: Any) -> Upstream | None:
     for key in ("methods", "permissions", "throttles", "headers", "response_headers", "embed"):
         if key in values:
             values[key] = read.sequence(f'{where}["{key}"]', values[key])
-    for key in ("cache", "allow_insecure_http", "allow_provider"):
+    for key in ("cache", "websocket", "allow_insecure_http", "allow_provider"):
         if not isinstance(values.get(key, False), bool):
             read.say("E002", f'{where}["{key}"] must be True or False.', f"{values[key]!r}")
     if "methods" in values:

@@ -66,6 +66,8 @@ class Upstream:
     embed: tuple[str, ...] = ()
     #: Let the browser keep answers (`private`, as the upstream says). Default: `no-store`.
     cache: bool = False
+    #: Let WebSockets to this API through. Django itself carries none: the lane or the edge does.
+    websocket: bool = False
     #: For a plain-http API inside a network that you trust as much as this host.
     allow_insecure_http: bool = False
     #: For an API of the provider itself, under the issuer's own address.

@@ -95,7 +95,7 @@ def test_the_least_configuration_has_the_documented_defaults(configure: Configur
         False,
     )
     assert photos.timeouts == Timeouts(connect=3.0, first_byte=30.0, idle=60.0)
-    assert (photos.max_calls, photos.max_streams) == (100, 500)
+    assert (photos.max_calls, photos.max_streams, photos.websocket) == (100, 500, False)
     assert photos.breaker == Breaking(failures=5, cooldown=10.0)
 
 
@@ -117,6 +117,7 @@ def test_the_whole_configuration_is_read(configure: Configure) -> None:
                 "response_headers": ["X-Total"],
                 "embed": ["image"],
                 "cache": True,
+                "websocket": True,
                 "max_calls": 4,
                 "max_streams": 2,
                 "breaker": {"failures": 3, "cooldown": 2},
@@ -147,7 +148,7 @@ def test_the_whole_configuration_is_read(configure: Configure) -> None:
     assert photos.timeouts == Timeouts(connect=1.0, first_byte=2.5, idle=3.0)
     assert (photos.max_body, photos.embed, photos.cache) == (0, ("image",), True)
     assert (found.claims_hook, found.place_hook) == ("a.b", "a.c")
-    assert (photos.max_calls, photos.max_streams) == (4, 2)
+    assert (photos.max_calls, photos.max_streams, photos.websocket) == (4, 2, True)
     assert photos.breaker == Breaking(failures=3, cooldown=2.0)
     assert list(found.keys) == ["new", "old"]
     assert found.keys["old"] == bytes(range(32))
@@ -298,6 +299,7 @@ BAD = [
     *upstream_rows("E002", "permissions", "a.b"),
     *upstream_rows("E002", "paths", "^a$"),
     *upstream_rows("E002", "cache", "false", "no", 0, 1, None),
+    *upstream_rows("E002", "websocket", "true", 1, None, ["chat"]),
     *upstream_rows("E002", "allow_insecure_http", "true", 1),
     *upstream_rows("E004", "method", ["GET"]),
     *upstream_rows("E004", "verify_ssl", False),
