@@ -7,7 +7,6 @@ engines delete many at once; any other is asked key by key.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Iterable
 from importlib import import_module
 
@@ -22,12 +21,21 @@ ENGINES = "django.contrib.sessions.backends."
 
 
 def delete_sessions_of(grants: Iterable[TokenGrant]) -> None:
-    """Delete the sessions of some grants, as far as their envelopes still tell which."""
-    keys = []
+    """Delete the sessions of some grants, as far as their envelopes still tell which.
+
+    Raises `KeyStoreUnavailable` when some could not be opened now; the others are gone then.
+    """
+    keys, closed = [], None
     for grant in grants:
-        with contextlib.suppress(SealBroken, KeyStoreUnavailable):
+        try:
             keys.append(Envelope.open(grant.envelope, grant.place).session_key)
+        except SealBroken:
+            continue
+        except KeyStoreUnavailable as exc:
+            closed = exc
     delete_sessions([key for key in keys if key is not None])
+    if closed is not None:
+        raise closed
 
 
 def delete_sessions(keys: Collection[str]) -> None:

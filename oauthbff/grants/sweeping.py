@@ -16,13 +16,15 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from oauthbff import provider
 from oauthbff.conf import conf
+from oauthbff.errors import KeyStoreUnavailable, ProviderError
 from oauthbff.models import EndReason, GrantEvent, Revocation, SpentToken, TokenGrant
 
 from .ending import end_in_batches
 from .orders import carry_out_all, left_to_end, purge_orders
 from .rows import batches
-from .telling import AT_ONCE, WAITS, close, given_up_before, tell_many
+from .telling import AT_ONCE, WAITS, close, close_unsupported, given_up_before, tell_many
 
 BATCH = 500
 #: How many grants are claimed together to tell the provider of.
@@ -92,6 +94,11 @@ def tell_due(*, say: Say = lambda _: None) -> int:
     What fails is due again later. A provider that answers nobody of a whole claim is
     left alone until the next time, so that its outage does not hold up the rest.
     """
+    try:
+        if not provider.may_revoke():
+            return _close_unsupported(say)
+    except ProviderError:
+        pass  # found out again below, and written down for those that were due first
     due, told, size = _due().order_by("revocation_due_at"), 0, AT_ONCE
     while pks := list(due.values_list("pk", flat=True)[:size]):
         outcomes = tell_many(pks).values()
@@ -103,6 +110,17 @@ def tell_due(*, say: Say = lambda _: None) -> int:
             break
         size = CLAIM
     return told
+
+
+def _close_unsupported(say: Say) -> int:
+    count = 0
+    try:
+        for batch in batches(_due(), BATCH):
+            count += close_unsupported(batch)
+            say(f"closed {count}: the provider has no revocation endpoint")
+    except KeyStoreUnavailable:
+        say("the key store does not answer; the rest waits")
+    return count
 
 
 # --- what is over, due and old ---

@@ -30,7 +30,7 @@ from oauthbff.models import EndReason, Revocation, TokenGrant
 from oauthbff.vault import Envelope
 
 from .rows import Kind, let_go_of_the_database, record, record_many
-from .sessions import delete_sessions
+from .sessions import delete_sessions, delete_sessions_of
 
 #: How many grants the provider is told of at the same time.
 AT_ONCE = 8
@@ -228,6 +228,17 @@ def close(pending: QuerySet[TokenGrant], state: Revocation, error: str = "") -> 
         record_many(closed, kind, note=error or state)
         transaction.on_commit(partial(_tell_site, closed, state))
     return len(closed)
+
+
+def close_unsupported(pks: Collection[uuid.UUID]) -> int:
+    """End revocations that a provider without an endpoint for them can never confirm.
+
+    What `tell_many` would find of each, without a claim and a question. Returns how many.
+    Raises `KeyStoreUnavailable`, and closes none, while their sessions cannot be known.
+    """
+    ended = TokenGrant.objects.filter(pk__in=pks, revocation=Revocation.PENDING)
+    delete_sessions_of(ended)  # once more: a crash may have come between end and session
+    return close(ended.filter(revocation_due_at__lte=timezone.now()), Revocation.UNSUPPORTED)
 
 
 def _tell_site(pks: list[uuid.UUID], state: Revocation) -> None:

@@ -35,7 +35,7 @@ STEPS = (
     Step("inside the transaction", "oauthbff.grants.ending _mark_ended return", False, True, 1),
     Step("after the commit", "oauthbff.grants.ending _after_end call", True, True, 1),
     Step("session deleted", "oauthbff.grants.sessions delete_sessions_of return", True, False, 1),
-    Step("revocation claimed", "oauthbff.provider revoke call", True, False, 1),
+    Step("revocation claimed", "oauthbff.provider.tokens revoke call", True, False, 1),
     Step("provider told, not noted", "oauthbff.grants.telling _settle call", True, False, 0),
 )
 
@@ -93,7 +93,7 @@ SWEEP_STEPS = {
     "after the commit": "oauthbff.grants.ending _after_end call",
     "sessions deleted": "oauthbff.grants.sessions delete_sessions_of return",
     "revocations claimed": "oauthbff.grants.telling _ask call",
-    "provider asked, in one of eight threads": "oauthbff.provider revoke return",
+    "provider asked, in one of eight threads": "oauthbff.provider.tokens revoke return",
     "provider told, not noted": "oauthbff.grants.telling _settle call",
     "noted, not committed": "oauthbff.grants.rows record_many return",
 }

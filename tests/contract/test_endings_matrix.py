@@ -6,6 +6,7 @@ import base64
 import os
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -228,3 +229,21 @@ def test_a_provider_without_the_endpoint_is_no_error(make_site: MakeSite, provid
     jane.login("jane")
     assert jane.fetch("logout/", "POST").status == 200
     assert site.sql("SELECT revocation, envelope FROM oauthbff_tokengrant") == [("unsupported", "")]
+
+
+def test_the_sweep_asks_nothing_of_a_provider_without_the_endpoint(
+    make_site: MakeSite, provider: NodeProvider
+):
+    """Also of a grant whose ending crashed before its session was deleted."""
+    provider.configure(REVOCATION="0")
+    site = make_site(fresh=True)
+    provider.configure(REVOCATION="0")
+    site.browser().login("jane")
+    crashed = "ended_at = %s, end_reason = 'admin', revocation = 'pending', revocation_due_at = %s"
+    just_now = f"{datetime.now(UTC) - timedelta(minutes=1):%F %T}"
+    site.sql(f"UPDATE oauthbff_tokengrant SET {crashed}", (just_now, just_now))
+    assert site.sql("SELECT count(*) FROM django_session") == [(1,)]
+    assert "1 told to the provider, 0 still waiting" in site.manage("sweepgrants")
+    facts = "SELECT revocation, revocation_attempts, envelope FROM oauthbff_tokengrant"
+    assert site.sql(facts) == [("unsupported", 0, "")]
+    assert site.sql("SELECT count(*) FROM django_session") == [(0,)]

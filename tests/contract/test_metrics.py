@@ -105,7 +105,7 @@ def test_a_life_in_numbers(
         before = points(reader)
         grants.end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.LOGOUT)
         after = points(reader)
-        provider._pool().clear()
+        provider.pool().clear()
 
     assert before["oauthbff.refreshes"] == [({"result": "ok"}, 1)]
     assert before["oauthbff.refresh.wait"] == [({}, 1)]

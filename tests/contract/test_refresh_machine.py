@@ -83,7 +83,7 @@ class Killed(BaseException):
 def strict() -> Iterator[StrictProvider]:
     with StrictProvider("bff", "bff-secret") as running:
         yield running
-    provider._pool().clear()
+    provider.pool().clear()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
