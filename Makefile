@@ -10,13 +10,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench
+.PHONY: help demo test check docs bench
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    the example site with its own provider and API, at http://localhost:8000"
 	@echo "make test    all tests;  make test ARGS=\"-m unit\",  make test ARGS=\"-k refresh -x\""
-	@echo "make check   ruff, mypy, the law of imports; changes nothing"
+	@echo "make check   ruff, mypy, the law of imports, the documentation; changes nothing"
+	@echo "make docs    the documentation, at http://localhost:8001"
 	@echo "make bench   the benchmarks"
 	@echo
 	@echo "Set-up goes into $(VENV); another interpreter: make PYTHON=python3.13 …"
@@ -30,8 +31,12 @@ test: $(VENV)/.node
 check: $(VENV)/.dev
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --quiet --strict --site-dir $(VENV)/site
 	$(bin)/mypy
 	PYTHONPATH=. $(bin)/lint-imports
+
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs serve --dev-addr localhost:8001 $(ARGS)
 
 bench: $(VENV)/.dev
 	@if test -f bench/run.py; then $(bin)/python bench/run.py $(ARGS); \

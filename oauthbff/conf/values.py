@@ -16,7 +16,9 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 class Timeouts:
     """Seconds the proxy waits for an upstream, phase by phase."""
 
+    #: Until the connection stands, TLS included.
     connect: float = 3.0
+    #: From there to the head of the answer.
     first_byte: float = 30.0
     #: Longest silence inside an answer. An event stream should send a heartbeat within it.
     idle: float = 60.0
@@ -43,20 +45,24 @@ class Upstream:
     token: str = "user"
     #: RFC 8707 resource indicator; the route then gets an access token of its own.
     resource: str | None = None
+    #: What may be called; all else is a 405.
     methods: tuple[str, ...] = METHODS
     #: Anchored patterns; one must match the whole path that is sent. Empty: every path.
     paths: tuple[re.Pattern[str], ...] = ()
     #: Bytes of request body.
     max_body: int = 100 * 1024 * 1024
+    #: How long to wait, phase by phase; see below.
     timeouts: Timeouts = Timeouts()
     #: Calls that one process has under way at once. Fewer than it has threads: then this
     #: upstream cannot take them all.
     max_calls: int = 100
     #: Event streams that one process has open at once.
     max_streams: int = 500
+    #: When calls are refused at once because nobody answers; see below.
     breaker: Breaking = Breaking()
-    #: Dotted DRF permission and throttle classes.
+    #: Dotted DRF permission classes, asked before each call.
     permissions: tuple[str, ...] = ()
+    #: Dotted DRF throttle classes, each with a rate of its own.
     throttles: tuple[str, ...] = ()
     #: Further request headers that pass. Cookie, Authorization and hop-by-hop never can.
     headers: tuple[str, ...] = ()
@@ -93,21 +99,27 @@ class Conf:
     """The whole configuration. Seconds are integers, times on the wire."""
 
     # mozilla-django-oidc's own names, and the issuer from which the rest is discovered.
+    #: The provider, as it names itself; everything else is discovered from it. Needed.
     issuer: str
+    #: Who we are there. Needed.
     client_id: str
+    #: And how we prove it. Needed, but with `CLIENT_KEY`.
     client_secret: str = field(repr=False)
+    #: What is asked for at sign-in, separated by blanks; `openid` must be among them.
     scopes: tuple[str, ...]
     #: The one algorithm the provider signs our ID tokens with.
     sign_algorithm: str
     #: Longest time one question to the provider may take, all in all.
     provider_timeout: float
-    #: How we authenticate at the provider; None: what its metadata prefers.
+    #: How we authenticate there: `client_secret_basic`, `client_secret_post` or `private_key_jwt`.
+    #: None: what its metadata prefers.
     client_auth: str | None
     #: The private key of `private_key_jwt`.
     client_key: Key | None = field(repr=False)
 
     #: Our public origin, `https://app.example.com`. redirect_uri is built from it, never from Host.
     base_url: str
+    #: Name → route: the APIs that may be called, and no other; see below.
     upstreams: Mapping[str, Upstream]
     #: Key id → 32 bytes, or a key in a key store. The first seals, all can open.
     keys: Mapping[str, bytes | StoredKey] = field(repr=False)
