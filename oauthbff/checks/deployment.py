@@ -158,7 +158,11 @@ def reporter() -> Found:
         "DEFAULT_EXCEPTION_REPORTER_FILTER": ExceptionReporterFilter,
     }
     for name, ours in wanted.items():
-        if not issubclass(import_string(getattr(settings, name)), ours):
+        try:
+            good = issubclass(import_string(getattr(settings, name)), ours)
+        except ImportError:
+            good = False
+        if not good:
             yield (
                 f"{name} is not oauthbff's: error reports may hold codes, cookies and tokens.",
                 f'Set {name} = "oauthbff.reporting.{ours.__name__}", or a subclass of it.',

@@ -1,8 +1,13 @@
-"""The site around oauthbff is put together wrongly. E031-E041."""
+"""The site around oauthbff is put together wrongly. E031-E043."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
 from django.conf import settings
+from django.contrib.sessions.backends import signed_cookies
 from django.utils.module_loading import import_string
 from rest_framework.throttling import ScopedRateThrottle
 
@@ -147,3 +152,54 @@ def trusted_origins() -> Found:
                 f"CSRF_TRUSTED_ORIGINS trusts every subdomain: {origin}.",
                 "Name the origins whose forms you mean to accept; BASE_URL is usually enough.",
             )
+
+
+@rule("E042")
+def dotted_names() -> Found:
+    """A function or class of the site's that cannot be had would break each sign-in or call."""
+    for setting, dotted in _dotted():
+        why = _why_uncallable(dotted)
+        if why:
+            yield (
+                f"{setting}: {dotted!r} cannot be used.",
+                f"{why} It must be the dotted name of something that can be called.",
+            )
+
+
+def _dotted() -> Iterator[tuple[str, str]]:
+    ours: Any = getattr(settings, "OAUTHBFF", None)
+    ours = ours if isinstance(ours, dict) else {}
+    stores = ours.get("KEY_STORES")
+    stores = stores if isinstance(stores, dict) else {}
+    named = {f'OAUTHBFF["{name}"]': ours.get(name) for name in ("CLAIMS_HOOK", "PLACE_HOOK")}
+    named |= {f'OAUTHBFF["KEY_STORES"]["{scheme}"]': dotted for scheme, dotted in stores.items()}
+    named |= {"OIDC_USERNAME_ALGO": getattr(settings, "OIDC_USERNAME_ALGO", None)}
+    return ((setting, dotted) for setting, dotted in named.items() if isinstance(dotted, str))
+
+
+def _why_uncallable(dotted: str) -> str | None:
+    try:
+        found = import_string(dotted)
+    except Exception as exc:  # whatever the site's module raises, this is where it is told
+        return f"{type(exc).__name__}: {exc}."
+    return None if callable(found) else f"It is {type(found).__name__!r}."
+
+
+@rule("E043")
+def session_engine() -> Found:
+    """Sessions could not be read, or would lie with the browser, where nobody can end them."""
+    name = settings.SESSION_ENGINE
+    if name == signed_cookies.__name__:
+        return  # E027 says it, and nothing starts
+    try:
+        store = import_module(name).SessionStore
+    except Exception as exc:
+        why = f"{type(exc).__name__}: {exc}."
+    else:
+        if not issubclass(store, signed_cookies.SessionStore):
+            return
+        why = "It keeps the session in the cookie."
+    yield (
+        f"SESSION_ENGINE {name!r} cannot be used.",
+        f"{why} Use the db, cached_db, cache or file engine, or one derived from these.",
+    )

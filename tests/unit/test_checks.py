@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends import signed_cookies
 from django.core.checks import run_checks
 from rest_framework.throttling import UserRateThrottle
 
@@ -101,7 +102,17 @@ SITE = [
         "W051",
         id="W051 the filter",
     ),
+    pytest.param("DEFAULT_EXCEPTION_REPORTER", "no.such.Reporter", "W051", id="W051 no such"),
+    pytest.param("OIDC_USERNAME_ALGO", "project.people.nobody", "E042", id="E042 username"),
+    pytest.param("SESSION_ENGINE", "no.such.engine", "E043", id="E043 no such"),
+    pytest.param("SESSION_ENGINE", "os.path", "E043", id="E043 no engine"),
+    pytest.param("SESSION_ENGINE", "tests.unit.test_checks", "E043", id="E043 in the cookie"),
 ]
+
+
+class SessionStore(signed_cookies.SessionStore):
+    """Makes this module a session engine that keeps sessions in the cookie after all."""
+
 
 PUBLIC = {"BASE_URL": "https://app.example.com"}
 REDIS = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
@@ -225,6 +236,32 @@ class Slow(UserRateThrottle):
     rate = "1/min"
 
 
+@pytest.mark.parametrize("key", ["CLAIMS_HOOK", "PLACE_HOOK"])
+@pytest.mark.parametrize(
+    "dotted", ["nowhere.to.be.found", "project.people.nobody", "oneword", "oauthbff.__version__"]
+)
+def test_a_hook_must_be_there_and_callable(settings: Any, key: str, dotted: str) -> None:
+    settings.OAUTHBFF = settings.OAUTHBFF | {key: dotted}
+    assert ids() == ["oauthbff.E042"]
+
+
+def test_a_key_store_must_be_callable(settings: Any) -> None:
+    settings.OAUTHBFF = settings.OAUTHBFF | {"KEY_STORES": {"x": "oauthbff.__version__"}}
+    assert ids() == ["oauthbff.E042"]
+
+
+def test_what_is_there_and_callable_is_left_in_peace(settings: Any) -> None:
+    settings.OAUTHBFF = settings.OAUTHBFF | {
+        "CLAIMS_HOOK": "project.people.staff_by_group",
+        "PLACE_HOOK": "tests.support.places.place_of",
+        "KEY_STORES": {"x": "oauthbff.aws_kms.KeyStore"},
+    }
+    settings.OIDC_USERNAME_ALGO = "mozilla_django_oidc.auth.default_username_algo"
+    assert ids() == []
+    settings.OIDC_USERNAME_ALGO = str.lower
+    assert ids() == []
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -240,6 +277,10 @@ class Slow(UserRateThrottle):
         pytest.param("SESSION_COOKIE_SAMESITE", "Lax", id="E036 Lax"),
         pytest.param("SESSION_COOKIE_SAMESITE", "Strict", id="E036 Strict"),
         pytest.param("SESSION_COOKIE_NAME", "__Host-x", id="W041 __Host-"),
+        *(
+            pytest.param("SESSION_ENGINE", f"django.contrib.sessions.backends.{name}", id=name)
+            for name in ("db", "cached_db", "cache", "file")
+        ),
     ],
 )
 def test_a_site_put_together_well_is_left_in_peace(settings: Any, name: str, value: Any) -> None:
