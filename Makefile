@@ -18,7 +18,7 @@ help:
 	@echo "make test    all tests;  make test ARGS=\"-m unit\",  make test ARGS=\"-k refresh -x\""
 	@echo "make check   ruff, mypy, the law of imports, the documentation; changes nothing"
 	@echo "make docs    the documentation, at http://localhost:8001"
-	@echo "make bench   the benchmarks"
+	@echo "make bench   the benchmark, into docs/;  make bench ARGS=--quick,  make bench ARGS=--help"
 	@echo
 	@echo "Set-up goes into $(VENV); another interpreter: make PYTHON=python3.13 …"
 
@@ -39,8 +39,7 @@ docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs serve --dev-addr localhost:8001 $(ARGS)
 
 bench: $(VENV)/.dev
-	@if test -f bench/run.py; then $(bin)/python bench/run.py $(ARGS); \
-	else echo "There are no benchmarks yet (bench/run.py)."; fi
+	$(bin)/python bench/run.py $(ARGS)
 
 $(bin)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

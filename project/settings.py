@@ -127,6 +127,8 @@ if "mysql" in DATABASES["default"]["ENGINE"]:
         pymysql.install_as_MySQLdb()
 DATABASES["default"]["ATOMIC_REQUESTS"] = env.bool("ATOMIC_REQUESTS", default=False)
 DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=0)
+if env.bool("DATABASE_POOL", default=False):  # PostgreSQL under ASGI, where none can be kept
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = True
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -121,6 +121,15 @@ def _chromium_missing() -> str | None:
     return None if chromium() else "no chromium on the PATH (apt-get install chromium)"
 
 
+def _wrk_missing() -> str | None:
+    return None if shutil.which("wrk") else "no wrk on the PATH (apt-get install wrk)"
+
+
+def _nginx_missing() -> str | None:
+    found = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+    return None if found else "no nginx on the PATH (apt-get install nginx-light)"
+
+
 _CHECKS = {
     "node": _node_missing,
     "postgresql": _postgresql_missing,
@@ -128,4 +137,6 @@ _CHECKS = {
     "redis": _redis_missing,
     "chromium": _chromium_missing,
     "gettext": _gettext_missing,
+    "nginx": _nginx_missing,
+    "wrk": _wrk_missing,
 }

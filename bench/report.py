@@ -1,0 +1,279 @@
+"""docs/benchmark.md and its pictures, made of the figures alone.
+
+Each ratio is one of two shots of the same round; what is printed is the median of these, with the
+smallest and the largest. A failed target keeps its row and says why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from bench import pictures
+from bench.chapters import Figures
+
+TRIED = Path(__file__).parent / "tried.md"
+BASES = ("apache-shm", "nginx", "direct")
+WHAT = {"1k": "1 KB", "100k": "100 KB", "10m": "10 MB", "upload": "1 MB up"}
+
+
+class Ratio(NamedTuple):
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"**{self.value:.3g}** ({self.low:.3g}–{self.high:.3g})"
+
+
+def write(figures: Figures, folder: Path) -> None:
+    """Write benchmark.md, benchmark/*.svg and benchmark/figures.json into `folder`."""
+    own = folder / "benchmark"
+    own.mkdir(parents=True, exist_ok=True)
+    (own / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    sections = [head(figures)]
+    for chapter, section in SECTIONS.items():
+        if figures.get(chapter):
+            sections.append(section(figures, own))
+    sections.append(absent(figures))
+    if TRIED.exists():
+        sections.append(TRIED.read_text().strip())
+    (folder / "benchmark.md").write_text("\n\n".join(sections) + "\n")
+
+
+# -------------------------------------------------------------------------------- arithmetic
+
+
+def base_of(figures: Figures, load: str) -> str | None:
+    """What everybody is divided by."""
+    there = figures["calls"].get(load, {})
+    return next((key for key in BASES if there.get(key, {}).get("shots")), None)
+
+
+def ratio(
+    figures: Figures, load: str, key: str, base: str, value: Callable[[dict[str, Any]], float]
+) -> Ratio | None:
+    """`key` divided by `base`, round by round."""
+    there = figures["calls"].get(load, {})
+    ours, theirs = (there.get(each, {}).get("shots", []) for each in (key, base))
+    pairs = [
+        value(mine) / value(other)
+        for mine, other in zip(ours, theirs, strict=False)
+        if value(other)
+    ]
+    return Ratio(median(pairs), min(pairs), max(pairs)) if pairs else None
+
+
+def rps(shot: dict[str, Any]) -> float:
+    return float(shot["rps"])
+
+
+def cpu(shot: dict[str, Any]) -> float:
+    return float(shot["cpu"]) / shot["good"]
+
+
+def middle(figures: Figures, load: str, key: str, name: str) -> float | None:
+    shots = figures["calls"].get(load, {}).get(key, {}).get("shots", [])
+    return median(shot[name] for shot in shots) if shots else None
+
+
+# ---------------------------------------------------------------------------------- sections
+
+
+def head(figures: Figures) -> str:
+    facts = table(["", ""], [*figures["machine"], *sorted(figures["versions"].items())])
+    return f"""# The benchmark
+
+How fast a browser's call gets through oauthbff to an API and back, beside what else does that
+work. Measured on {figures["date"]} by `{figures["command"]}`, which took
+{figures.get("minutes", "?")} minutes.
+
+Everybody is signed in through a real OpenID Provider, holds a session, and for each call looks it
+up, attaches its access token and hands the answer on. Every answer's status and every byte of its
+body is compared; one wrong answer and the target is reported as failed. One worker on one core;
+load, upstream and databases on another. Rounds: {figures["rounds"]}, each target once in each
+and in another order each time; a figure is the **median** of the rounds' ratios, with the smallest
+and the largest. Absolute numbers hold for one machine and one hour, so there are none here; they
+are in [figures.json](benchmark/figures.json).
+
+{facts}"""
+
+
+def of_calls(figures: Figures, own: Path) -> str:
+    parts = []
+    crowds = [load for load in figures["calls"] if load.startswith("1k/")]
+    main = "1k/16" if "1k/16" in crowds else crowds[0]
+    base = base_of(figures, main)
+    if base is None:
+        return "## Throughput\n\nNo target gave a figure to divide by; see below who failed."
+    names = figures["targets"]
+    keys = [key for key in names if key in figures["calls"][main] and key != "direct"]
+    rows = []
+    for key in keys:
+        cells = [shown(figures, load, key, base, rps) for load in crowds]
+        rows.append([name_of(figures, key), names[key]["store"], *cells])
+    heads = ["1 KB answers", "sessions", *(f"{load[3:]} connections" for load in crowds)]
+    parts.append(
+        f"## Throughput\n\n{names[base]['name']} is 1.\n\n"
+        "![Throughput](benchmark/throughput.svg)\n\n" + table(heads, rows)
+    )
+    draw_throughput(figures, own, main, base, keys)
+    parts.append(of_cost(figures, main, keys))
+    parts.append(of_latency(figures, crowds, base, keys))
+    large = [load for load in figures["calls"] if not load.startswith("1k/")]
+    if large:
+        parts.append(of_large(figures, large, keys))
+    return "\n\n".join(parts)
+
+
+def of_cost(figures: Figures, main: str, keys: list[str]) -> str:
+    """Processor time, in views."""
+    rows = []
+    for key in keys:
+        view = figures["targets"][key]["view"]
+        if view is None:
+            continue
+        cells = [shown(figures, main, key, view, cpu)]
+        cells += [shown(figures, main, key, each, rps) for each in ("mozilla", "mozilla-tuned")]
+        rows.append([name_of(figures, key), *cells])
+    heads = [
+        *("", "processor time, in trivial views of the same server"),
+        *("throughput, in `requests.get`", "in `requests.Session`"),
+    ]
+    return f"""## What a call costs
+
+Processor time of the server's processes per call, 1 KB, 16 connections, divided by that of a Django
+view that returns a constant through Django's default middleware on the same server; and throughput
+divided by that of mozilla-django-oidc's site, as its users write it and tuned.
+
+{table(heads, rows)}"""
+
+
+def of_latency(figures: Figures, crowds: list[str], base: str, keys: list[str]) -> str:
+    rows = []
+    for key in keys:
+        cells: list[str] = []
+        for load in crowds:
+            for name in ("p50", "p99"):
+                mine, theirs = added(figures, load, key, name), added(figures, load, base, "p50")
+                cells.append(f"{mine / theirs:.3g}" if mine and theirs else "–")
+        rows.append([name_of(figures, key), *cells])
+    heads = [
+        "1 KB answers",
+        *(f"{name}, {load[3:]}" for load in crowds for name in ("p50", "p99")),
+    ]
+    return f"""## Added latency
+
+What a call takes longer than one to the upstream itself, half of the calls (p50) and all but one in
+a hundred (p99), at 1, 16 and 64 connections that never pause. 1 is the p50 of
+{figures["targets"][base]["name"]} at as many connections.
+
+{table(heads, rows)}"""
+
+
+def added(figures: Figures, load: str, key: str, name: str) -> float | None:
+    mine, direct = (middle(figures, load, each, name) for each in (key, "direct"))
+    return None if mine is None else max(mine - (direct or 0), 1.0)
+
+
+def of_large(figures: Figures, large: list[str], keys: list[str]) -> str:
+    rows = []
+    keys = [key for key in keys if any(key in figures["calls"][load] for load in large)]
+    for key in keys:
+        cells = []
+        for load in large:
+            base = base_of(figures, load)
+            cells.append(shown(figures, load, key, base, rps) if base else "–")
+        rows.append([name_of(figures, key), *cells])
+    heads = [
+        "",
+        *(f"{WHAT[load.split('/')[0]]}, {load.split('/')[1]} connections" for load in large),
+    ]
+    base = base_of(figures, large[0]) or "direct"
+    return (
+        f"## Large answers and uploads\n\nThroughput; {figures['targets'][base]['name']} is 1.\n\n"
+        + table(heads, rows)
+    )
+
+
+def of_statements(figures: Figures, own: Path) -> str:
+    rows = [
+        [name_of(figures, key), f"{found['postgresql']:.2f}", f"{found['redis']:.2f}"]
+        for key, found in figures["statements"].items()
+    ]
+    return (
+        "## Questions per call\n\nStatements and commands, counted by the stores themselves over a "
+        "hundred calls of one session.\n\n" + table(["", "PostgreSQL", "Redis"], rows)
+    )
+
+
+def absent(figures: Figures) -> str:
+    lines = [
+        f"- {name_of(figures, key)}: **missing**, {reason}"
+        for key, reason in figures["missing"].items()
+    ]
+    lines += [f"- {who}: **failed**, {reason}" for who, reason in failures(figures)]
+    return "## Who is missing, and who failed\n\n" + ("\n".join(lines) or "Nobody.")
+
+
+def failures(figures: Figures) -> list[tuple[str, str]]:
+    """Who did not do the work, at which of it, and what they did instead."""
+    found = [
+        (name_of(figures, key), reason.strip().splitlines()[0][:300])
+        for key, reason in figures["failed"].items()
+    ]
+    for load, there in figures.get("calls", {}).items():
+        found += [
+            (f"{name_of(figures, key)}, {load}", each["failed"][:300])
+            for key, each in there.items()
+            if "failed" in each
+        ]
+    return found
+
+
+SECTIONS: dict[str, Callable[[Figures, Path], str]] = {
+    "calls": of_calls,
+    "statements": of_statements,
+}
+
+
+# ------------------------------------------------------------------------------------ helpers
+
+
+def draw_throughput(figures: Figures, own: Path, load: str, base: str, keys: list[str]) -> None:
+    rows = []
+    for key in keys:
+        found = ratio(figures, load, key, base, rps)
+        if found:
+            name, kind = figures["targets"][key]["name"], figures["targets"][key]["kind"]
+            rows.append(
+                pictures.Bar(name.replace("`", ""), found.value, (found.low, found.high), kind)
+            )
+    rows.sort(key=lambda bar: -bar.value)
+    unit = f"calls per second, {figures['targets'][base]['name']} is 1; one core, logarithmic"
+    (own / "throughput.svg").write_text(
+        pictures.bars("Throughput, 1 KB answers, 16 connections", unit, rows)
+    )
+
+
+def shown(
+    figures: Figures, load: str, key: str, base: str, value: Callable[[dict[str, Any]], float]
+) -> str:
+    if "failed" in figures["calls"].get(load, {}).get(key, {}):
+        return "failed"
+    found = ratio(figures, load, key, base, value)
+    return str(found) if found else "–"
+
+
+def name_of(figures: Figures, key: str) -> str:
+    return str(figures["targets"][key]["name"])
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    heads = list(heads)
+    lines = ["| " + " | ".join(heads) + " |", "|---" + "|--:" * (len(heads) - 1) + "|"]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
