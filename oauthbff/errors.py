@@ -86,9 +86,19 @@ class GrantEnded(LoginRequired):
 
 
 class CSRFFailed(BFFError):
+    """`advice` is for the developer of the page, and the browser is shown it."""
+
     status = 403
     code = "csrf_failed"
     title = "This call was not made by our own page."
+
+    def __init__(self, why: str, advice: str = "") -> None:
+        super().__init__(why)
+        self.advice = advice
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        return {"detail": self.advice} if self.advice else {}
 
 
 class NoSuchSession(BFFError):

@@ -93,6 +93,13 @@ user_claims_conflict = _declare(
     "user",
     "A returning user's claims collide with another user's; they were left as they are.",
 )
+identity_linked = _declare(
+    "login",
+    INFO,
+    "identity_linked",
+    "user how",
+    "A user of old was tied to a person at the provider: by verified e-mail, or by linkuser.",
+)
 provider_session_stays = _declare(
     "login",
     WARNING,

@@ -36,10 +36,11 @@ def check_fetch(
     if site not in SITES:
         site = None
     origin = header("Origin")
+    elsewhere = f"Calls are for pages of {base_url} alone: open the page there."
     if origin is not None and origin != base_url:
-        raise CSRFFailed(f"the origin is {origin[:100]!r}, ours is {base_url}")
+        raise CSRFFailed(f"the origin is {origin[:100]!r}, ours is {base_url}", elsewhere)
     if site is not None and site != "same-origin":
-        raise CSRFFailed(f"the browser says the call is {site}")
+        raise CSRFFailed(f"the browser says the call is {site}", elsewhere)
     if header(name) == "1":
         return
     if (
@@ -49,7 +50,8 @@ def check_fetch(
         and header("Sec-Fetch-Dest") is not None
     ):
         return
-    raise CSRFFailed(f"the header {name}: 1 is missing")
+    advice = f"Send the header {name}: 1 with every call, GET included; bff.js does."
+    raise CSRFFailed(f"the header {name}: 1 is missing", advice)
 
 
 def is_navigation(header: Header) -> bool:

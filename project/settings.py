@@ -55,6 +55,7 @@ for _name, _read in {
     "CLAIMS": env.list,
     "REQUEST_ID_HEADER": env.str,
     "PLACE_HOOK": env.str,
+    "MATCH_EMAIL_UNTIL": env.str,
     "CLIENT_AUTH": env.str,
     "CLIENT_KEY": env.str,
     "PAR": env.bool,

@@ -111,6 +111,7 @@ def _read(read: Reading) -> Conf:
         keys=keys.keys(read),
         key_stores=keys.key_stores(read),
         header=site.header(read),
+        match_email_until=site.match_email_until(read),
         claims=read.strings("CLAIMS", read.default("claims")),
         **{name: read.plain(name, kind) for name, kind in _PLAIN.items()},
     )

@@ -1,6 +1,8 @@
-"""Our own side: the public origin, the header of our calls, the sessions. E010, E011, E027."""
+"""Our own side: public origin, header of our calls, sessions, users. E010, E011, E027, E028."""
 
 from __future__ import annotations
+
+from datetime import date, datetime
 
 from django.conf import settings
 
@@ -39,6 +41,18 @@ def header(read: Reading) -> str:
         read.say("E002", 'OAUTHBFF["HEADER"] is not a header name.', f"It is {value!r}.")
         return str(read.default("header"))
     return value
+
+
+def match_email_until(read: Reading) -> date | None:
+    value = read.given.get("MATCH_EMAIL_UNTIL")
+    if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError):
+        hint = f'The last day of the move, as "2027-01-31". It is {value!r}.'
+        read.say("E028", 'OAUTHBFF["MATCH_EMAIL_UNTIL"] is not a day.', hint)
+        return None
 
 
 def check_session_engine(read: Reading) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from urllib.parse import SplitResult, urlsplit
 
 from oauthbff.client_auth import Key
@@ -150,6 +151,9 @@ class Conf:
     error_url: str | None = None
     #: Dotted callable `(user, claims) -> None`, called at each sign-in before the user is saved.
     claims_hook: str | None = None
+    #: The last day (`"2027-01-31"`, UTC) on which somebody new may be taken for the one user who
+    #: has their verified e-mail address, for sites that had users before; None: never.
+    match_email_until: date | None = None
     #: Dotted callable `(address) -> str`: where that is, in words, for the list of sign-ins.
     place_hook: str | None = None
     #: A changed password ends all of a user's grants. Off: the session it was changed in stays,

@@ -8,6 +8,7 @@ done here.
     logout   logout/ and logged-out/
     pages    error/, and how our few pages look
     pending  a login in progress: one sealed cookie per state
+    matching people who were here before, tied to their identity once
     seam     where mozilla-django-oidc is bent to our rules; the authentication backend
 """
 

@@ -67,7 +67,8 @@ def check_origin(request: HttpRequest, *, fetched: bool) -> None:
     check = CsrfViewMiddleware(lambda _: HttpResponse())
     check.process_request(request)
     if check.process_view(request, lambda _: HttpResponse(), (), {}) is not None:
-        raise CSRFFailed("neither the header nor a CSRF token")
+        advice = f"Send the header {conf().header}: 1, or a form with Django's CSRF token."
+        raise CSRFFailed("neither the header nor a CSRF token", advice)
 
 
 def sign_out(request: HttpRequest) -> str | None:

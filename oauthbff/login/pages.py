@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -76,9 +77,26 @@ class ErrorDoor(View):
                 "message": message,
                 "login_url": reverse("oauthbff:login"),
                 "home_url": conf().home_url,
+                "hint": hint(request, code) if settings.DEBUG else "",
             },
             status=400,
         )
+
+
+def hint(request: HttpRequest, code: str) -> str:
+    """What the developer of a site should look at. Shown under DEBUG only."""
+    host, base_url = request.get_host(), conf().base_url
+    if code == "login_expired" and host != urlsplit(base_url).netloc:
+        return (
+            f"You are at {host}, and BASE_URL is {base_url}. The cookie of a sign-in that begins "
+            f"at the one does not come back at the other. Open {base_url}."
+        )
+    if code == "login_expired":
+        return (
+            "If it was not too long ago, the browser did not keep the cookie of the sign-in: it "
+            "is Secure, and Safari refuses those on http."
+        )
+    return f"The log says why: look for login_failed code={code}, and why= in that line."
 
 
 def explanation(code: str) -> tuple[str, str]:
@@ -103,6 +121,13 @@ def explanation(code: str) -> tuple[str, str]:
         "user_disabled": (
             _("This account is disabled"),
             _("Please ask the people who run this site."),
+        ),
+        "email_conflict": (
+            _("You may have an account here already"),
+            _(
+                "We could not tell for certain that it is yours. "
+                "Please ask the people who run this site."
+            ),
         ),
         "user_unknown": (
             _("You have no account here"),

@@ -41,6 +41,7 @@ class StrictProvider(Loopback):
         self._lock = threading.RLock()
         self.issuer = self.url
         self._sub = "jane"
+        self._claims: dict[str, Mapping[str, Any]] = {}  # by sub
         self.configure()
 
     def stop(self) -> None:
@@ -93,8 +94,10 @@ class StrictProvider(Loopback):
                 if self._hold is hold:
                     self._hold = None
 
-    def login_as(self, sub: str | None) -> None:
+    def login_as(self, sub: str | None, **claims: Any) -> None:
+        """Who whoever comes is, and what ID token and UserInfo say of them."""
         self._sub = sub or "jane"
+        self._claims[self._sub] = claims
 
     def sign_in(self, sub: str = "jane", *, scope: str = "openid") -> dict[str, Any]:
         """Return a token response as a sign-in brings it, without the way through a browser."""
@@ -325,6 +328,7 @@ class StrictProvider(Loopback):
                 "auth_time": self._signed_in_at.setdefault(family, now),
                 "sid": family,
                 "nonce": nonce if first and nonce else ABSENT,
+                **self._claims.get(sub, {}),
             }
             claims = _patched(claims, {} if first else switches.id_claims)
             claims = {name: value for name, value in claims.items() if value is not ABSENT}
@@ -354,7 +358,8 @@ class StrictProvider(Loopback):
             token = self.tokens.get(value)
             if scheme != "Bearer" or token is None or not token.alive:
                 return 401, {"error": "invalid_token"}
-            return 200, {"sub": token.sub, "name": token.sub.title()}
+            claims = self._claims.get(token.sub, {})
+            return 200, {"name": token.sub.title(), **claims, "sub": token.sub}
 
     def _revoke(self, call: Call, form: Mapping[str, str]) -> tuple[int, Any]:
         with self._lock:

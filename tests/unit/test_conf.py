@@ -270,6 +270,7 @@ BAD = [
     *rows("E026", "CLIENT_AUTH", "none", "tls_client_auth", "private_key_jwt"),
     *rows("E026", "CLIENT_KEY", "junk", '{"kty": "oct", "k": "AAAA"}'),
     *rows("E027", "SESSION_ENGINE", "django.contrib.sessions.backends.signed_cookies"),
+    *rows("E028", "MATCH_EMAIL_UNTIL", "soon", "31.01.2027", True, 20270131, ["2027-01-31"]),
     *rows("E009", "OIDC_TIMEOUT", 0, -1, 121, "10", None, True, float("nan"), float("inf")),
     *rows("E010", "BASE_URL", ABSENT, "", None, 5, "app.example.com", "//app.example.com"),
     *rows("E010", "BASE_URL", "https://app.example.com/bff", "https://app.example.com?a=1"),
