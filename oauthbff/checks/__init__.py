@@ -2,8 +2,8 @@
 
 E001-E028  a setting is missing or wrong; found by `conf`, and a server does not start
 E051-E053  a route is wrong; found by `conf` as well
-E031-E043  the site around it is put together wrongly: `site`
-W040-W052  works, but should not be deployed like this (`check --deploy`): `deployment`
+E031-E044  the site around it is put together wrongly: `site`
+W040-W053  works, but should not be deployed like this (`check --deploy`): `deployment`
 """
 
 from __future__ import annotations

@@ -51,17 +51,6 @@ def cookie_name() -> Found:
         )
 
 
-@rule("W042", deploy=True)
-def cookie_attributes() -> Found:
-    """Browsers would refuse the session cookie."""
-    named = settings.SESSION_COOKIE_NAME.startswith("__Host-")
-    if named and (settings.SESSION_COOKIE_DOMAIN or settings.SESSION_COOKIE_PATH != "/"):
-        yield (
-            "Browsers refuse a __Host- cookie with a Domain or another Path than /.",
-            "Remove SESSION_COOKIE_DOMAIN and SESSION_COOKIE_PATH.",
-        )
-
-
 @rule("W043", deploy=True)
 def saves() -> Found:
     """Each API call would write the session."""

@@ -1,13 +1,15 @@
-"""The site around oauthbff is put together wrongly. E031-E043."""
+"""The site around oauthbff is put together wrongly. E031-E044, W053."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.sessions.backends import signed_cookies
+from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 from rest_framework.throttling import ScopedRateThrottle
 
@@ -203,3 +205,52 @@ def session_engine() -> Found:
         f"SESSION_ENGINE {name!r} cannot be used.",
         f"{why} Use the db, cached_db, cache or file engine, or one derived from these.",
     )
+
+
+@rule("E044")
+def cookies_arrive() -> Found:
+    """Browsers would refuse a cookie, or never send it to the doors: nobody stays signed in."""
+    try:
+        host = urlsplit(conf().base_url).hostname or ""
+        door = reverse("oauthbff:session")
+    except (Misconfigured, NoReverseMatch):
+        return
+    kinds = ["SESSION"] if settings.CSRF_USE_SESSIONS else ["SESSION", "CSRF"]
+    for kind in kinds:
+        name = getattr(settings, f"{kind}_COOKIE_NAME")
+        for why, fix in _refusals(f"{kind}_COOKIE", name, host, door):
+            yield f"Browsers refuse the cookie {name}, or keep it back: {why}.", fix
+
+
+def _refusals(setting: str, name: str, host: str, door: str) -> Iterator[tuple[str, str]]:
+    """Draft-ietf-httpbis-layered-cookies; RFC 6265bis §5.7."""
+
+    def of(attribute: str) -> object:
+        return getattr(settings, f"{setting}_{attribute}")
+
+    domain, path = str(of("DOMAIN") or "").lstrip("."), str(of("PATH") or "/")
+    if name.startswith(("__Host-", "__Secure-", "__Http-")) and not of("SECURE"):
+        fix = f"Set {setting}_SECURE = True: it works on http://localhost, too, but in Safari."
+        yield "its name promises Secure", fix
+    if name.startswith(("__Host-Http-", "__Http-")) and not of("HTTPONLY"):
+        yield "its name promises HttpOnly", f"Set {setting}_HTTPONLY = True."
+    if name.startswith("__Host-") and (domain or path != "/"):
+        fix = f"Remove {setting}_DOMAIN and {setting}_PATH."
+        yield "its name promises no Domain, and the Path /", fix
+    elif domain and host != domain and not host.endswith(f".{domain}"):
+        fix = f"Remove {setting}_DOMAIN, or open the site under a name below {domain}."
+        yield f"its Domain is {domain}, and BASE_URL is at {host}", fix
+    elif not door.startswith(path):
+        yield f"its Path is {path}, and the doors are at {door}", f"Remove {setting}_PATH."
+
+
+@rule("W053")
+def doors() -> Found:
+    """The doors are not among the URLs, so that nobody can sign in."""
+    try:
+        reverse("oauthbff:session")
+    except NoReverseMatch:
+        yield (
+            "The doors are not in ROOT_URLCONF.",
+            'Add path("bff/", include("oauthbff.urls")) to its urlpatterns.',
+        )

@@ -84,8 +84,11 @@ SITE = [
     pytest.param("SESSION_COOKIE_HTTPONLY", False, "W040", id="W040 not HttpOnly"),
     pytest.param("SESSION_COOKIE_NAME", "sessionid", "W041", id="W041 a plain name"),
     pytest.param("SESSION_COOKIE_NAME", "__Secure-x", "W041", id="W041 a weak prefix"),
-    pytest.param("SESSION_COOKIE_DOMAIN", ".example.com", "W042", id="W042 a Domain"),
-    pytest.param("SESSION_COOKIE_PATH", "/app/", "W042", id="W042 a Path"),
+    pytest.param("SESSION_COOKIE_DOMAIN", ".example.com", "E044", id="E044 a Domain"),
+    pytest.param("SESSION_COOKIE_PATH", "/app/", "E044", id="E044 a Path"),
+    pytest.param("CSRF_COOKIE_PATH", "/app/", "E044", id="E044 a Path for CSRF"),
+    pytest.param("CSRF_COOKIE_HTTPONLY", False, "E044", id="E044 a script"),
+    pytest.param("ROOT_URLCONF", "tests.unit.test_checks", "W053", id="W053 no doors"),
     pytest.param("SESSION_SAVE_EVERY_REQUEST", True, "W043", id="W043 saves always"),
     pytest.param("OIDC_USE_PKCE", False, "E039", id="E039 off"),
     pytest.param("OIDC_PKCE_CODE_CHALLENGE_METHOD", "plain", "E039", id="E039 plain"),
@@ -197,7 +200,38 @@ def test_a_site_put_together_wrongly_is_told_so(
     settings: Any, name: str, value: Any, check: str
 ) -> None:
     setattr(settings, name, value)
-    assert ids() == [f"oauthbff.{check}"]
+    assert ids() == [*(f"oauthbff.{also}" for also in ALONG.get(check, ())), f"oauthbff.{check}"]
+
+
+#: What goes along with it: the names of the example site's cookies promise more than it then holds.
+ALONG = {"W040": ["E044"], "W045": ["E044"]}
+urlpatterns: list[Any] = []
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("SESSION", {"NAME": "sid", "DOMAIN": "example.org"}),
+        ("SESSION", {"NAME": "sid", "DOMAIN": "pp.example.com"}),
+        ("SESSION", {"NAME": "sid", "PATH": "/other/"}),
+        ("SESSION", {"NAME": "__Secure-sid", "SECURE": False}),
+        ("CSRF", {"NAME": "__Http-csrf", "HTTPONLY": False}),
+    ],
+)
+def test_a_cookie_that_cannot_arrive_is_found_before_anybody_signs_in(
+    settings: Any, kind: str, changes: dict[str, Any]
+) -> None:
+    settings.OAUTHBFF = settings.OAUTHBFF | {"BASE_URL": "https://app.example.com"}
+    for name, value in changes.items():
+        setattr(settings, f"{kind}_COOKIE_{name}", value)
+    assert ids(deploy=False) == ["oauthbff.E044"]
+
+
+@pytest.mark.parametrize("domain", ["app.example.com", ".example.com", "example.com"])
+def test_a_cookie_for_the_site_or_above_it_is_left_in_peace(settings: Any, domain: str) -> None:
+    settings.OAUTHBFF = settings.OAUTHBFF | {"BASE_URL": "https://app.example.com"}
+    settings.SESSION_COOKIE_NAME, settings.SESSION_COOKIE_DOMAIN = "sid", domain
+    assert ids(deploy=False) == []
 
 
 #: Permissions and throttles of a route that would be a 500 on each call.

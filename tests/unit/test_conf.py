@@ -490,7 +490,7 @@ print(json.dumps({f.name: getattr(found, f.name) for f in dataclasses.fields(fou
                     "PROXY": getattr(settings, "SECURE_PROXY_SSL_HEADER", None),
                     "HOSTS": settings.ALLOWED_HOSTS, "DEBUG": settings.DEBUG,
                     "REDIRECT": settings.SECURE_SSL_REDIRECT,
-                    "SECURE": settings.SESSION_COOKIE_SECURE}))
+                    "SECURE": settings.SESSION_COOKIE_SECURE}, default=str))
 """
 
 
@@ -544,6 +544,7 @@ def test_every_scalar_can_be_written_in_the_environment() -> None:
         OAUTHBFF_ERROR_URL="/oops/",
         OAUTHBFF_CLAIMS_HOOK="project.people.staff_by_group",
         OAUTHBFF_PLACE_HOOK="shop.places.place_of",
+        OAUTHBFF_MATCH_EMAIL_UNTIL="2027-01-31",
     )
     assert result.returncode == 0, result.stderr
     expected = {
@@ -572,6 +573,7 @@ def test_every_scalar_can_be_written_in_the_environment() -> None:
         "error_url": "/oops/",
         "claims_hook": "project.people.staff_by_group",
         "place_hook": "shop.places.place_of",
+        "match_email_until": "2027-01-31",
         "KEYS": ["new", "old"],
         "URLS": ["https://photos.example.com/v1/"],
         "PROXY": ["HTTP_X_FORWARDED_PROTO", "https"],
