@@ -4,6 +4,7 @@ The way in, room by room, from the pure to the doors:
 
     errors          the tree of errors: whose fault it is, does the grant survive
     correlation     one id per request, in all logs
+    browser_socket  a browser that stalls or has left, where the server shows its socket
     telemetry       counters, histograms and spans, where OpenTelemetry is installed
     events          what is written into the log: each thing declared once
     conf/           settings become one frozen, typed, validated object

@@ -7,6 +7,7 @@ upstream. The decisions are in `forwarding` and `grants`, this room carries.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -22,12 +23,20 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
-from . import correlation, events, forwarding, grants, telemetry, upstream
+from . import browser_socket, correlation, events, forwarding, grants, telemetry, upstream
 from .conf import METHODS, Upstream, conf
 from .door import Door, counts_as_activity
 from .errors import BodyBroken, LoginRequired, ProviderError
 from .models import TokenGrant
 from .streams import watch
+
+#: What the upstream has judged; Django's middlewares would judge it again: `GZipMiddleware`
+#: would change the bytes, `ConditionalGetMiddleware` make a 304 of a 206.
+JUDGED = tuple(
+    f"HTTP_{name}"
+    for name in """ACCEPT_ENCODING IF_MATCH IF_NONE_MATCH IF_MODIFIED_SINCE
+    IF_UNMODIFIED_SINCE""".split()
+)
 
 
 class ProxyDoor(Door):
@@ -46,6 +55,7 @@ class ProxyDoor(Door):
         forwarding.check_method(self.route, str(request.method))
         path, query = raw_target(request._request, self.mount)
         self.target = forwarding.upstream_target(self.route, path, query)
+        browser_socket.be_brisk(browser_socket.of(request.META), self.route.timeouts.idle)
         self.length = body_length(request._request)
         forwarding.check_length(self.route, self.length)
         self.check_permissions(request)
@@ -148,6 +158,8 @@ class ProxyDoor(Door):
         return b"".join(chunks) if forwarding.is_replayable(self.length) else chunks
 
     def relay(self, request: HttpRequest, answer: upstream.Answer) -> HttpResponseBase:
+        for name in JUDGED:
+            request.META.pop(name, None)
         headers = forwarding.response_headers(
             answer.status, answer.headers, self.route, self.mount, self.target
         )
@@ -155,7 +167,7 @@ class ProxyDoor(Door):
             answer.look_ahead()
         else:
             grant = None if self.grant is None else self.grant.pk
-            watch.add(answer, grant, request.META.get("gunicorn.socket"))
+            watch.add(answer, grant, browser_socket.of(request.META))
         if not connection.in_atomic_block and not any(n == "Content-Length" for n, _ in headers):
             connection.close()  # an event stream may last for hours
         parts = ToAsync(answer, self.route) if isinstance(request, ASGIRequest) else ToSync(answer)
@@ -237,10 +249,15 @@ def read_body(request: HttpRequest, route: Upstream, length: int | None) -> Iter
     """Yield the body. Raises `BodyTooLarge` on a byte too many, `BodyBroken` if it is cut."""
     source = request.META["wsgi.input"] if length is None else request
     meter = forwarding.Meter(route, length)
+    until = time.monotonic() + route.timeouts.total
     while wanted := meter.wanted:
+        if time.monotonic() > until:
+            raise BodyBroken("the body takes too long")
         try:
             chunk: bytes = source.read(wanted)
         except Exception as exc:  # each server has errors of its own for a malformed body
+            if isinstance(exc.__cause__ or exc, TimeoutError):
+                browser_socket.stop_listening(browser_socket.of(request.META))
             raise BodyBroken(f"the body could not be read: {type(exc).__name__}") from None
         if not chunk:
             break

@@ -8,41 +8,25 @@ writes: there the thread looks at the browser's socket as well, where the server
 
 from __future__ import annotations
 
-import select
+import socket
 import threading
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Protocol
 
 from django.db import DatabaseError, connection
 
-from . import events, grants
+from . import browser_socket, events, grants
 from .upstream import Answer
 
 LOOK_SECONDS = 1.0
-
-
-class Client(Protocol):
-    """The browser's connection, as `gunicorn.socket` in the WSGI environ."""
-
-    def fileno(self) -> int: ...
 
 
 @dataclass(frozen=True)
 class _Stream:
     #: Whose token opened it; None on a route that does without.
     grant: uuid.UUID | None
-    client: Client | None
-
-    def has_left(self) -> bool:
-        """Whether the browser has closed its side. Looks at no byte, so TLS is no matter."""
-        number = -1 if self.client is None else self.client.fileno()
-        if number < 0:
-            return False
-        looking = select.poll()
-        looking.register(number, select.POLLRDHUP)
-        return bool(looking.poll(0))
+    client: socket.socket | None
 
 
 class Watch:
@@ -53,7 +37,7 @@ class Watch:
         self._open: dict[Answer, _Stream] = {}
         self._running = False
 
-    def add(self, answer: Answer, grant: uuid.UUID | None, client: Client | None) -> None:
+    def add(self, answer: Answer, grant: uuid.UUID | None, client: socket.socket | None) -> None:
         """Cut `answer` within two seconds of the grant's end, or of `client` leaving.
 
         `Answer.close` forgets it.
@@ -80,7 +64,7 @@ class Watch:
             for answer in self._fallen(streams):
                 answer.close()
             for answer, stream in streams.items():
-                if stream.has_left():
+                if browser_socket.has_left(stream.client):
                     answer.close()
 
     def _fallen(self, streams: dict[Answer, _Stream]) -> list[Answer]:

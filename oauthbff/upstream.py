@@ -12,6 +12,7 @@ import contextlib
 import http.client
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -54,6 +55,8 @@ class Answer:
         self._place = place
         self._whole = False
         self._ahead: bytes | None = None
+        self._until: float | None = None
+        self._room: int | None = None
         self._closing = threading.Lock()
         #: Called once, when the answer is closed.
         self.on_close: Callable[[Answer], None] | None = None
@@ -68,6 +71,7 @@ class Answer:
         if self._ahead is not None:
             chunk, self._ahead = self._ahead, None
             return chunk
+        self._check_time()
         try:
             chunk = b"" if self.bodyless else self._response.read1(CHUNK_BYTES)
         except (ReadTimeoutError, TimeoutError):
@@ -77,7 +81,30 @@ class Answer:
                 return b""
             raise UpstreamUnreachable(f"the answer was cut off: {type(exc).__name__}") from None
         self._whole = not chunk
+        if self._room is not None:
+            self._room -= len(chunk)
+            if self._room < 0:
+                raise UpstreamUnreachable("the answer is too large")
         return chunk
+
+    def limit(self, upstream: Upstream, until: float) -> None:
+        """Cut the answer off when it takes too long or grows too large; `until` is monotonic.
+
+        Raises `UpstreamUnreachable` when it says itself that it will be too large.
+        """
+        self._until, self._room = until, upstream.max_answer
+        length = self._response.headers.get("Content-Length", "")
+        too_large = self._room is not None and length.isdigit() and int(length) > self._room
+        if too_large and not self.bodyless:
+            raise UpstreamUnreachable(f"the answer has {length} bytes, at most {self._room}")
+
+    def _check_time(self) -> None:
+        if self._until is None:
+            return
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise UpstreamTimeout("the call takes too long")
+        self._line.wait_no_longer(left)
 
     def look_ahead(self) -> None:
         """Read the first bytes now, so that an answer that breaks before them can be a 502."""
@@ -123,6 +150,10 @@ class _Line:
         if self._socket is not None:
             self._socket.settimeout(seconds)
 
+    def wait_no_longer(self, seconds: float) -> None:
+        if self._socket is not None and seconds < (self._socket.gettimeout() or 0):
+            self._socket.settimeout(seconds)
+
     def keep(self) -> None:
         if self.connection.sock is not None and len(self._pool) < IDLE_CONNECTIONS:
             self._pool.append(self.connection)
@@ -147,6 +178,7 @@ def call(
     it is read; the connection is then dropped, so that half a request is never
     taken for a whole one.
     """
+    until = time.monotonic() + upstream.timeouts.total
     place = bulkhead(upstream).enter()
     try:
         response, line = _ask(place, upstream, method, target, headers, body, length)
@@ -154,12 +186,14 @@ def call(
     except BaseException:
         place.leave()
         raise
-    if is_event_stream(answer.headers):
-        try:
+    try:
+        if is_event_stream(answer.headers):
             place.becomes_stream()
-        except UpstreamUnreachable:
-            answer.close()
-            raise
+        else:
+            answer.limit(upstream, until)
+    except UpstreamUnreachable:
+        answer.close()
+        raise
     return answer
 
 
@@ -241,7 +275,7 @@ def _once(
     try:
         line.connect(upstream.timeouts.connect)
         connected = True
-        line.wait_at_most(upstream.timeouts.first_byte)
+        line.wait_at_most(min(upstream.timeouts.first_byte, upstream.timeouts.total))
         _send(line.connection, method, target, headers, body, length)
         response = line.connection.getresponse()
         line.wait_at_most(upstream.timeouts.idle)

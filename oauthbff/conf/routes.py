@@ -104,9 +104,11 @@ def check_counts(read: Reading, where: str, values: Mapping[str, Any]) -> None:
     for key in ("max_calls", "max_streams"):
         if not is_count(values.get(key, 1), least=1):
             read.say("E051", f'{where}["{key}"] is not a number of calls.', f"{values[key]!r}")
-    if not is_count(values.get("max_body", 0), least=0):
-        hint = f"It is {values['max_body']!r}."
-        read.say("E018", f'{where}["max_body"] is not a number of bytes.', hint)
+    for key in ("max_body", "max_answer"):
+        value = values.get(key, 0)
+        if not is_count(value, least=0) and not (key == "max_answer" and value is None):
+            hint = f"A whole number, as 100_000_000; it is {value!r}."
+            read.say("E018", f'{where}["{key}"] is not a number of bytes.', hint)
 
 
 def check_headers(read: Reading, where: str, values: Mapping[str, Any]) -> None:
@@ -122,24 +124,37 @@ def upstream_url(read: Reading, where: str, options: Mapping[str, Any]) -> str:
     url = options.get("url")
     parts = split_url(url) if isinstance(url, str) else None
     if parts is None or parts.scheme not in ("https", "http") or not parts.hostname:
-        read.say("E020", f'{where}["url"] is not an absolute https URL.', f"It is {url!r}.")
+        hint = 'Write it whole, as "https://api.example.com/v1/".'
+        read.say("E020", f'{where}["url"] is not an absolute https URL.', hint)
         return ""
     if parts.username is not None or parts.query or parts.fragment or "\\" in str(url):
-        read.say("E020", f'{where}["url"] has a user, query or fragment.', "Remove it.")
+        hint = "Leave scheme, host, port and path; credentials and queries are the call's own."
+        read.say("E020", f'{where}["url"] has a user, query or fragment.', hint)
     if AMBIGUOUS_PATH.search(parts.path):
-        read.say("E020", f'{where}["url"] has an ambiguous path.', f"It is {parts.path!r}.")
+        hint = f"Write {parts.path!r} without dot or empty segments, percent-encoded where it must."
+        read.say("E020", f'{where}["url"] has an ambiguous path.', hint)
     insecure = options.get("allow_insecure_http") is True
     if parts.scheme == "http" and not (is_loopback(parts.hostname) or insecure):
         hint = 'Use https, or say "allow_insecure_http": True if that network is yours alone.'
         read.say("E021", f'{where}["url"] sends tokens over http.', hint)
     ourselves = split_url(str(read.given.get("BASE_URL", "")).rstrip("/"))
-    if ourselves is not None and origin_of(parts) == origin_of(ourselves):
-        read.say("E022", f'{where}["url"] is this site itself.', "It would call itself.")
+    if ourselves is not None and is_same_place(parts, ourselves):
+        hint = "Name the API's own address. A view of this site needs no proxy: docs/views.md."
+        read.say("E022", f'{where}["url"] is this site itself.', hint)
     if options.get("allow_provider") is not True and is_provider(parts):
         hint = 'Its endpoints are not for browsers; if it is an API: "allow_provider": True.'
         read.say("E053", f'{where}["url"] is the provider itself.', hint)
     path = parts.path if parts.path.endswith("/") else parts.path + "/"
     return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def is_same_place(one: SplitResult, other: SplitResult) -> bool:
+    """Whether two addresses are one origin, this very machine's names being one name."""
+    names = [origin_of(parts).rstrip(".").replace(".:", ":") for parts in (one, other)]
+    if names[0] == names[1]:
+        return True
+    ports = [parts.port or {"https": 443}.get(parts.scheme, 80) for parts in (one, other)]
+    return ports[0] == ports[1] and is_loopback(one.hostname) and is_loopback(other.hostname)
 
 
 def is_provider(parts: SplitResult) -> bool:

@@ -23,6 +23,8 @@ class Timeouts:
     first_byte: float = 30.0
     #: Longest silence inside an answer. An event stream should send a heartbeat within it.
     idle: float = 60.0
+    #: Longest time from the call to the last byte of its answer. Event streams have no such end.
+    total: float = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,8 @@ class Upstream:
     paths: tuple[re.Pattern[str], ...] = ()
     #: Bytes of request body.
     max_body: int = 100 * 1024 * 1024
+    #: Bytes of an answer; None: any number, they pass in constant memory.
+    max_answer: int | None = None
     #: How long to wait, phase by phase; see below.
     timeouts: Timeouts = Timeouts()
     #: Calls that one process has under way at once. Fewer than it has threads: then this

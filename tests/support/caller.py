@@ -72,6 +72,12 @@ def routes(url: str) -> dict[str, dict[str, Any]]:
             "permissions": ["tests.support.guards.AsAsked"],
             "throttles": ["tests.support.guards.ThriceAMinute"],
         },
+        "brief": {
+            "url": f"{url}/brief/",
+            "timeouts": {"idle": 0.6, "total": 1.2},
+            "max_answer": SMALL_BODY,
+            "breaker": NEVER,
+        },
         "small": {"url": f"{url}/small/", "max_calls": 3, "max_streams": 1},
         "fragile": {
             "url": f"{url}/fragile/",

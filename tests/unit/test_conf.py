@@ -309,6 +309,7 @@ BAD = [
     *upstream_rows("E016", "methods", ["TRACE"], ["CONNECT"], ["OPTIONS"], ["GET", "FOO"]),
     *upstream_rows("E017", "token", "User", "", None, [], True, "anonymous"),
     *upstream_rows("E018", "max_body", -1, "1M", 1.5, True, None),
+    *upstream_rows("E018", "max_answer", -1, "1M", 1.5, True),
     *upstream_rows("E019", "headers", ["Cookie"], ["AUTHORIZATION"], ["X-Forwarded-For"]),
     *upstream_rows("E019", "headers", ["Host"], ["Transfer-Encoding"], ["DPoP"], ["X Y"], [""]),
     *upstream_rows("E019", "headers", ["X_Forwarded_For"], ["Proxy_Authorization"], ["X_Real_IP"]),
@@ -376,7 +377,12 @@ def test_settings_that_are_missing_altogether_are_said_to_be_missing(settings: A
     [
         ("https://app.example.com/", "https://app.example.com/api/"),
         ("https://app.example.com", "https://app.example.com:443/api/"),
+        ("https://app.example.com", "https://app.example.com./api/"),
+        ("https://app.example.com:8443", "https://app.example.com.:8443/api/"),
         ("http://localhost:8000/", "http://localhost:8000/"),
+        ("http://localhost:8000", "http://127.0.0.1:8000/"),
+        ("http://localhost:8000", "http://[::1]:8000/api/"),
+        ("http://localhost", "http://127.0.0.1/"),
     ],
 )
 def test_this_site_is_recognised_in_any_spelling(
@@ -409,6 +415,38 @@ def test_rp7_the_provider_is_no_upstream_unless_it_is_said(
         configure(OIDC_OP_ISSUER=issuer, **photos(url=url, allow_provider=True))
     else:
         configure(OIDC_OP_ISSUER=issuer, **photos(url=url))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "check", "fix"),
+    [
+        ("url", "http://photos.example.com/", "E021", "https"),
+        ("url", "https://u:p@photos.example.com/", "E020", "Leave scheme, host, port and path"),
+        ("url", "https://photos.example.com/?a=1", "E020", "Leave scheme, host, port and path"),
+        ("url", "photos.example.com/v1", "E020", '"https://api.example.com/v1/"'),
+        ("url", "https://photos.example.com/a/../b/", "E020", "without dot or empty segments"),
+        ("url", "https://app.example.com/api/", "E022", "docs/views.md"),
+        ("url", "https://op.example.com/userinfo", "E053", '"allow_provider": True'),
+        ("paths", ["items/.*"], "E023", '"^…$"'),
+        ("headers", ["Cookie"], "E019", "credentials"),
+        ("methods", ["TRACE"], "E016", "GET"),
+        ("max_answer", "1G", "E018", "whole number"),
+    ],
+)
+def test_rp4_rp6_rp7_a_routes_mistake_comes_with_its_mending(
+    configure: Configure, option: str, value: Any, check: str, fix: str
+) -> None:
+    [(found, sentence, hint)] = problems(configure, **photos(**{option: value}))
+    assert found == f"oauthbff.{check}"
+    assert 'OAUTHBFF["UPSTREAMS"]["photos"]' in sentence
+    assert fix in hint
+    assert ":p@" not in sentence + hint  # a password in a URL is a password
+
+
+def test_rp6_a_neighbour_on_this_machine_is_not_this_site(configure: Configure) -> None:
+    """E022, the twin: another port is another program."""
+    configure(BASE_URL="http://localhost:8000", **photos(url="http://127.0.0.1:8001/"))
+    configure(BASE_URL="http://localhost:8000", **photos(url="http://localhost:80/"))
 
 
 def test_all_mistakes_are_told_at_once(configure: Configure) -> None:
@@ -445,7 +483,7 @@ def test_every_problem_says_what_to_do(configure: Configure) -> None:
             photos(timeouts={"conect": 5}),
             'Did you mean OAUTHBFF["UPSTREAMS"]["photos"]["timeouts"]["connect"]?',
         ),
-        (photos(timeouts={"zzz": 5}), "Known: connect, first_byte, idle."),
+        (photos(timeouts={"zzz": 5}), "Known: connect, first_byte, idle, total."),
     ],
 )
 def test_an_unknown_key_comes_with_a_suggestion(
