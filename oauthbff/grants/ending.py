@@ -113,7 +113,7 @@ def _after_end(ended: list[uuid.UUID], facts: dict[str, Any]) -> None:
         )
         signals.grant_ended.send_robust(sender=TokenGrant, grant_id=pk, **facts)
     with _left_to_sweepgrants(ended):
-        delete_sessions_of(TokenGrant.objects.filter(pk__in=ended))
+        delete_sessions_of(TokenGrant.objects.filter(pk__in=ended).only("envelope"))
 
 
 def _tell(ended: list[uuid.UUID], deadline: float) -> None:

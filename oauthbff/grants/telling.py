@@ -144,7 +144,8 @@ def _claim(pks: Collection[uuid.UUID]) -> tuple[str, list[TokenGrant]]:
         lease_owner=mark,
     )
     ours = TokenGrant.objects.filter(pk__in=pks, lease_owner=mark)
-    return mark, list(ours) if claimed else []
+    needed = ours.only("envelope", "ended_at", "revocation_attempts")
+    return mark, list(needed) if claimed else []
 
 
 def _tokens_of(envelope: Envelope) -> Iterator[tuple[str, str]]:
@@ -237,7 +238,8 @@ def close_unsupported(pks: Collection[uuid.UUID]) -> int:
     Raises `KeyStoreUnavailable`, and closes none, while their sessions cannot be known.
     """
     ended = TokenGrant.objects.filter(pk__in=pks, revocation=Revocation.PENDING)
-    delete_sessions_of(ended)  # once more: a crash may have come between end and session
+    # Once more: a crash may have come between end and session.
+    delete_sessions_of(ended.only("envelope"))
     return close(ended.filter(revocation_due_at__lte=timezone.now()), Revocation.UNSUPPORTED)
 
 
