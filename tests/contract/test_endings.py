@@ -250,6 +250,8 @@ def test_a_provider_that_is_down_does_not_hold_up_the_sweep(
     assert "0 told to the provider, 12 still waiting, 0 given up" in said
     assert len(provider.calls("/token/revocation")) == 8  # one claim, then no more
     provider.mend()
+    asked = "revocation_due_at = '2099-01-01 00:00:00' WHERE revocation_attempts > 0"
+    site.sql(f"UPDATE oauthbff_tokengrant SET {asked}")  # not due again, however slow we are
     assert "4 told to the provider, 8 still waiting" in site.manage("sweepgrants")
     site.sql("UPDATE oauthbff_tokengrant SET revocation_due_at = '2020-01-01 00:00:00'")
     assert "8 told to the provider, 0 still waiting" in site.manage("sweepgrants")
@@ -466,7 +468,7 @@ def test_a_site_can_say_in_words_where_an_address_is(make_site: MakeSite):
     jane.login("jane")
     [here] = jane.fetch("sessions/").json()["sessions"]
     assert "place" not in here
-    assert "PLACE_HOOK" in broken.log()
+    assert "place_hook_broke" in broken.log()
 
 
 def test_the_devices_page_lists_and_ends(site: Site, provider: NodeProvider):

@@ -14,7 +14,10 @@ from tests.support.upstream import Headers, answer, raw, redirect
 
 # ---------------------------------------------------------------------------- to the upstream
 
-OURS = {"host", "accept-encoding", "authorization", "via", "forwarded", "user-agent"}
+OURS = {
+    *("host", "accept-encoding", "authorization", "via", "forwarded", "user-agent"),
+    "x-request-id",
+}
 
 
 def test_rh1_no_cookie_of_ours_reaches_an_upstream(jane: Caller):
@@ -52,6 +55,7 @@ def test_rh2_rh6_what_the_browser_claims_to_be_does_not_pass(jane: Caller):
         X-User X-User-Id X-Remote-User Remote-User X-Auth-Request-User X-SSL-Client-CN
         Client-Cert Client-Cert-Chain X-Original-URL X-Original-Method X-Bff-Error Via Origin
         Referer Sec-CH-UA Sec-Fetch-User Max-Forwards Trailer TE X-Anything Cookie2 Priority
+        X-Request-ID
         """.split()
     given = [f"{name}: canary-{name}" for name in claims if name != "Origin"]
     for alias in ("photos", "news", "weather"):
