@@ -27,10 +27,12 @@ The way in, room by room, from the pure to the doors:
     middleware      the cookie guard; `request.grant`; a fallen grant signs its session out
     authentication  DRF: our header, our session, a 401 that is not a 403
     door            what every fetched door has in common: problems, `no-store`, CSRF
+    calls           a call to an upstream, judged before anything is sent
     login/          login/, callback/, logout/, logged-out/
     session         session/ and sessions/
     backchannel     backchannel-logout/
     proxy           api/<upstream>/<path>
+    edge            authorize/<upstream>/: the proxy in front carries, Django decides
     streams         event streams are cut when their grant ends
     accesslog       keeps the authorization code out of access logs
     reporting       keeps secrets out of error pages and mails

@@ -1,8 +1,7 @@
 """api/<upstream>/<path>: the browser's call, made anew with the user's token.
 
-The order is the contract: our own page? which upstream? whose grant? method,
-path and size; permission; a token with life left; then, and only then, the
-upstream. The decisions are in `forwarding` and `grants`, this room carries.
+What is decided before, and in which order, is in `calls`; the rules are in `forwarding` and
+`grants`. This room carries: only a call that has passed them all reaches the upstream.
 """
 
 from __future__ import annotations
@@ -11,23 +10,20 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import reverse
-from django.utils.functional import SimpleLazyObject
-from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
-from . import browser_socket, correlation, events, forwarding, grants, telemetry, upstream
-from .conf import METHODS, Upstream, conf
-from .door import Door, counts_as_activity
-from .errors import BodyBroken, LoginRequired, ProviderError
-from .models import TokenGrant
+from . import browser_socket, correlation, events, forwarding, telemetry, upstream
+from .calls import CallDoor
+from .conf import Upstream, conf
+from .errors import BodyBroken, ProviderError
+from .grants import AccessToken
 from .streams import watch
 
 #: What the upstream has judged; Django's middlewares would judge it again: `GZipMiddleware`
@@ -39,61 +35,16 @@ JUDGED = tuple(
 )
 
 
-class ProxyDoor(Door):
-    http_method_names = [name.lower() for name in (*METHODS, "OPTIONS")]
+class ProxyDoor(CallDoor):
+    def rest(self, **kwargs: Any) -> str:
+        return str(kwargs["rest"])
 
-    route: Upstream
-    grant: TokenGrant | None
+    def raw_target(self, request: HttpRequest) -> tuple[str, str]:
+        return raw_target(request, self.mount)
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        upstreams, rest = conf().upstreams, kwargs["rest"]
-        self.embed = forwarding.embeds(upstreams, rest)
-        super().initial(request, *args, **kwargs)
-        self.route = forwarding.find_route(upstreams, rest)
-        self.grant = self.find_grant(request._request)
-        request.user, request.auth = self.lazy_user(request._request), self.grant
-        forwarding.check_method(self.route, str(request.method))
-        path, query = raw_target(request._request, self.mount)
-        self.target = forwarding.upstream_target(self.route, path, query)
+    def body_length(self, request: HttpRequest) -> int | None:
         browser_socket.be_brisk(browser_socket.of(request.META), self.route.timeouts.idle)
-        self.length = body_length(request._request)
-        forwarding.check_length(self.route, self.length)
-        self.check_permissions(request)
-        self.check_throttles(request)
-
-    @property
-    def mount(self) -> str:
-        """The path under which this upstream is served."""
-        return f"{reverse('oauthbff:api', kwargs={'rest': self.route.name})}/"
-
-    def find_grant(self, request: HttpRequest) -> TokenGrant | None:
-        """The grant whose token goes along; None on a route that does without."""
-        try:
-            grant = grants.current(request)
-        except LoginRequired:
-            if self.route.token == "user":  # noqa: S105 - a mode, not a password
-                raise
-            return None
-        if counts_as_activity(request):
-            grants.touch(grant, request.session.session_key)
-        return grant
-
-    def lazy_user(self, request: HttpRequest) -> Any:
-        """The grant's user, whose row is read if a permission asks for it."""
-        grant = self.grant
-        return request.user if grant is None else SimpleLazyObject(lambda: grant.user)
-
-    def permission_denied(self, request: Request, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse; somebody without a grant is told to sign in, as DRF would."""
-        if self.grant is None:
-            raise LoginRequired("a permission refuses who has not signed in")
-        super().permission_denied(request, *args, **kwargs)
-
-    def get_permissions(self) -> Any:
-        return [import_string(name)() for name in self.route.permissions]
-
-    def get_throttles(self) -> Any:
-        return [import_string(name)() for name in self.route.throttles]
+        return body_length(request)
 
     def forward(self, request: Request, **_: Any) -> HttpResponseBase:
         token = self.token()
@@ -110,16 +61,13 @@ class ProxyDoor(Door):
 
     get = head = post = put = patch = delete = forward
 
-    def token(self, *, refused: str | None = None) -> str | None:
-        if self.grant is None or self.route.token == "none":  # noqa: S105 - a mode
-            return None
-        return grants.fresh(self.grant, resource=self.route.resource, refused=refused)
-
-    def send(self, request: HttpRequest, token: str | None, body: upstream.Body) -> upstream.Answer:
+    def send(
+        self, request: HttpRequest, token: AccessToken | None, body: upstream.Body
+    ) -> upstream.Answer:
         headers = forwarding.request_headers(
             request.headers.get,
             self.route,
-            authorization=None if token is None else f"Bearer {token}",
+            authorization=None if token is None else token.authorization,
             via=forwarding.via(conf().base_url),
             forwarded=forwarding.forwarded(request.META.get("REMOTE_ADDR"), conf().base_url),
             request_id=correlation.current(),
@@ -133,7 +81,11 @@ class ProxyDoor(Door):
         return answer
 
     def retry(
-        self, request: HttpRequest, refusal: upstream.Answer, token: str, body: upstream.Body
+        self,
+        request: HttpRequest,
+        refusal: upstream.Answer,
+        token: AccessToken,
+        body: upstream.Body,
     ) -> upstream.Answer | None:
         """Refresh once and ask once more; None when that is not possible.
 
@@ -141,7 +93,7 @@ class ProxyDoor(Door):
         next call has the new token. RFC 6750 §3.1.
         """
         try:
-            newer = self.token(refused=token)
+            newer = self.token(refused=token.value)
         except ProviderError as exc:
             events.token_refused_upstream(exc, grant=self.grant.pk if self.grant else None)
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from .backchannel import BackchannelLogoutDoor
+from .edge import AuthorizeDoor
 from .login import CallbackDoor, ErrorDoor, LoggedOutDoor, LoginDoor, LogoutDoor
 from .proxy import ProxyDoor
 from .session import DevicesPage, OneSessionDoor, OtherSessionsDoor, SessionDoor, SessionsDoor
@@ -23,6 +24,12 @@ urlpatterns = [
     path("sessions/others/", OtherSessionsDoor.as_view(), name="other-sessions"),
     path("devices/", DevicesPage.as_view(), name="devices"),
     path("sessions/<str:handle>/", OneSessionDoor.as_view(), name="one-session"),
+    # For the proxy in front, which shows a secret; to everybody else it does not exist.
+    re_path(
+        r"^authorize/(?P<upstream>[^/]+)/(?P<rest>(?s:.*))\Z",
+        AuthorizeDoor.as_view(),
+        name="authorize",
+    ),
     # Everything below api/, newlines and all: CommonMiddleware must never redirect it.
     re_path(r"^api/(?P<rest>(?s:.*))\Z", ProxyDoor.as_view(), name="api"),
 ]

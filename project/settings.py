@@ -60,6 +60,8 @@ for _name, _read in {
     "CLIENT_KEY": env.str,
     "PAR": env.bool,
     "END_ON_PASSWORD_CHANGE": env.bool,
+    "EDGE_SECRET": env.str,
+    "EDGE_REMEMBER": env.int,
 }.items():
     if f"OAUTHBFF_{_name}" in env.ENVIRON:
         OAUTHBFF[_name] = _read(f"OAUTHBFF_{_name}")

@@ -1,4 +1,4 @@
-"""Works, but should not be deployed like this: asked by `check --deploy`. W040-W052."""
+"""Works, but should not be deployed like this: asked by `check --deploy`. W040-W052, W060."""
 
 from __future__ import annotations
 
@@ -169,6 +169,20 @@ def loud_libraries() -> Found:
             )
 
 
+@rule("W060", deploy=True)
+def long_memory() -> Found:
+    """The proxy in front would honour an ended grant for longer than people expect."""
+    try:
+        seconds = conf().edge_remember if conf().edge_secret else 0
+    except Misconfigured:
+        return
+    if seconds > 5:
+        yield (
+            f"The edge remembers answers for {seconds} seconds: an ended grant works for so long.",
+            "Set EDGE_REMEMBER to 1 or 2; more brings little speed.",
+        )
+
+
 def sweeping_is_overdue() -> bool:
     """Whether something waits for a sweep for more than a day. False without a database."""
     from oauthbff.models import Revocation, TokenGrant
@@ -201,6 +215,7 @@ def _secrets() -> list[tuple[str, str]]:
     named = [(f'OAUTHBFF["KEYS"]["{key_id}"]', key) for key_id, key in local.items()]
     named += [
         ('OAUTHBFF["CLIENT_KEY"]', ours.get("CLIENT_KEY")),
+        ('OAUTHBFF["EDGE_SECRET"]', ours.get("EDGE_SECRET")),
         ("OIDC_RP_CLIENT_SECRET", getattr(settings, "OIDC_RP_CLIENT_SECRET", None)),
         ("SECRET_KEY", settings.SECRET_KEY),
     ]

@@ -9,6 +9,7 @@ setting must not mean its default.
     reading   one pass over them that goes on after a mistake
     provider  the provider's side
     site      our own side
+    edge      the proxy in front
     keys      what seals tokens
     routes    the APIs that may be called
 """
@@ -24,7 +25,7 @@ from django.dispatch import receiver
 
 from oauthbff.errors import Misconfigured
 
-from . import keys, provider, routes, site
+from . import edge, keys, provider, routes, site
 from .keys import KEY_BYTES, KEY_ID
 from .provider import SIGNATURE_ALGORITHMS
 from .reading import Reading, is_loopback
@@ -112,6 +113,8 @@ def _read(read: Reading) -> Conf:
         key_stores=keys.key_stores(read),
         header=site.header(read),
         match_email_until=site.match_email_until(read),
+        edge_secret=edge.secret(read),
+        edge_remember=edge.remember(read),
         claims=read.strings("CLAIMS", read.default("claims")),
         **{name: read.plain(name, kind) for name, kind in _PLAIN.items()},
     )

@@ -149,6 +149,10 @@ class Conf:
     #: A header in which your own proxy writes an id for each request (`X-Request-ID`,
     #: `traceparent`); None: we make one. Name it only if browsers cannot set it.
     request_id_header: str | None = None
+    #: What a proxy shows at `authorize/`, in printable ASCII; None: there is no such door.
+    edge_secret: str | None = field(default=None, repr=False)
+    #: Seconds for which such a proxy may remember an answer. 0: it asks each time.
+    edge_remember: int = 1
     #: Where to go when nothing better is known.
     home_url: str = "/"
     #: Where a failed sign-in is shown; None: our own page.

@@ -25,7 +25,7 @@ from .judging import HANDLE
 from .leaving import judge_logged_out, leave
 from .opening import Contents, id_token_hint, look_into, shown_claims
 from .orders import carry_out, left_to_end, order_end, tell_again
-from .refreshing import fresh
+from .refreshing import AccessToken, fresh, fresh_token
 from .rekeying import keys_in_use, rekey
 from .returning import give_back
 from .rows import note_viewed, spend
@@ -43,6 +43,7 @@ from .telling import tell, tell_many
 
 __all__ = [
     "HANDLE",
+    "AccessToken",
     "Contents",
     "carry_out",
     "count_standing",
@@ -53,6 +54,7 @@ __all__ = [
     "expires_in",
     "forget_current",
     "fresh",
+    "fresh_token",
     "give_back",
     "id_token_hint",
     "idle_expires_in",

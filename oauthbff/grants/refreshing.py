@@ -52,7 +52,39 @@ POLL_SECONDS = 0.1
 OUTAGE_SECONDS = 5.0
 
 
+@dataclass(frozen=True)
+class AccessToken:
+    """An access token and how long it lives, as far as the provider has said."""
+
+    value: str = field(repr=False)
+    issued_at: datetime | None
+    expires_at: datetime | None
+
+    @property
+    def authorization(self) -> str:
+        """The value of the `Authorization` header. RFC 6750 §2.1."""
+        return f"Bearer {self.value}"
+
+    def usable(self, now: datetime, refused: str | None) -> bool:
+        expired = self.expires_at is not None and now >= self.expires_at
+        return bool(self.value) and self.value != refused and not expired
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether to refresh ahead of the end, never for more than a quarter of the life."""
+        if self.expires_at is None or self.issued_at is None:
+            return False
+        lead = min(timedelta(seconds=conf().refresh_leeway), (self.expires_at - self.issued_at) / 4)
+        return now >= self.expires_at - lead
+
+
 def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None = None) -> str:
+    """Return the token alone of `fresh_token`."""
+    return fresh_token(grant, resource=resource, refused=refused).value
+
+
+def fresh_token(
+    grant: TokenGrant, *, resource: str | None = None, refused: str | None = None
+) -> AccessToken:
     """Return an access token with life left, for the grant's own audience or for `resource`.
 
     However many requests arrive together, on however many hosts, the provider
@@ -79,14 +111,14 @@ def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None
         if usable and not held.is_due(now):
             if waited:
                 telemetry.waited(time.monotonic() - started)
-            return held.token
+            return held
         if envelope.refresh_token is None:
             return _last_of(grant, held, now, refused)
         if resource is not None and cache.get(_refusal_key(grant, resource)):
             raise ProviderRefused("resource_refused_before")
         if grant.refresh_not_before is not None and now < grant.refresh_not_before:
             if usable:
-                return held.token
+                return held
             raise ProviderUnreachable(
                 "a refresh failed a moment ago",
                 retry_after=math.ceil((grant.refresh_not_before - now).total_seconds()),
@@ -104,19 +136,21 @@ def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None
         except ProviderError as exc:
             if held.usable(timezone.now(), refused):
                 events.old_token_serves(exc, grant=grant.pk)
-                return held.token
+                return held
             raise
         if usable:
-            return held.token
+            return held
         if time.monotonic() > give_up:
             raise ProviderUnreachable("another process did not finish its refresh")
         grant, waited = _wait(grant, give_up), True
 
 
-def _last_of(grant: TokenGrant, held: _Held, now: datetime, refused: str | None) -> str:
+def _last_of(
+    grant: TokenGrant, held: AccessToken, now: datetime, refused: str | None
+) -> AccessToken:
     """Without a refresh token: what is at hand as long as it lives, then the grant is over."""
     if held.usable(now, refused):
-        return held.token
+        return held
     if grant.access_expires_at is not None and now >= grant.access_expires_at:
         end(TokenGrant.objects.filter(pk=grant.pk), reason=EndReason.ABSOLUTE)
         raise GrantEnded(EndReason.ABSOLUTE)
@@ -127,31 +161,11 @@ class _Overtaken(Exception):
     """The row changed while we asked: look again."""
 
 
-@dataclass(frozen=True)
-class _Held:
-    """An access token at hand and how long it lives."""
-
-    token: str = field(repr=False)
-    issued_at: datetime | None
-    expires_at: datetime | None
-
-    def usable(self, now: datetime, refused: str | None) -> bool:
-        expired = self.expires_at is not None and now >= self.expires_at
-        return bool(self.token) and self.token != refused and not expired
-
-    def is_due(self, now: datetime) -> bool:
-        """Whether to refresh ahead of the end, never for more than a quarter of the life."""
-        if self.expires_at is None or self.issued_at is None:
-            return False
-        lead = min(timedelta(seconds=conf().refresh_leeway), (self.expires_at - self.issued_at) / 4)
-        return now >= self.expires_at - lead
-
-
-def _held(grant: TokenGrant, envelope: Envelope, resource: str | None) -> _Held:
+def _held(grant: TokenGrant, envelope: Envelope, resource: str | None) -> AccessToken:
     if resource is None:
-        return _Held(envelope.access_token, grant.refreshed_at, grant.access_expires_at)
+        return AccessToken(envelope.access_token, grant.refreshed_at, grant.access_expires_at)
     kept = envelope.resources.get(resource, {})
-    return _Held(
+    return AccessToken(
         kept.get("access_token", ""),
         _moment(kept.get("issued_at")),
         _moment(kept.get("expires_at")),
@@ -179,8 +193,10 @@ def lease_is_free() -> Q:
     return Q(lease_until=None) | Q(lease_until__lt=database_now())
 
 
-def _refresh(grant: TokenGrant, envelope: Envelope, owner: str, resource: str | None) -> str:
-    """Ask the provider under our lease and store what it says. Returns the access token."""
+def _refresh(
+    grant: TokenGrant, envelope: Envelope, owner: str, resource: str | None
+) -> AccessToken:
+    """Ask the provider under our lease and store what it says."""
     assert envelope.refresh_token is not None  # noqa: S101 - the caller has looked
     let_go_of_the_database()
     tokens: TokenResponse | None = None
@@ -209,7 +225,8 @@ def _refresh(grant: TokenGrant, envelope: Envelope, owner: str, resource: str | 
         raise nonsense from None
     if _store(grant, envelope, owner, tokens, resource):
         events.grant_refreshed(grant=grant.pk, resource=resource)
-        return tokens.access_token
+        now = timezone.now()
+        return AccessToken(tokens.access_token, now, expiry(tokens, now))
     _give_back_if_ended(grant, tokens)
     raise _Overtaken
 

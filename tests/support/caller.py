@@ -36,6 +36,7 @@ ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 HASTY = {"connect": 0.5, "first_byte": 0.6, "idle": 0.6}  # seconds
 NEVER = {"failures": 0}  # the breaker is off
 SMALL_BODY = 100_000
+EDGE_SECRET = "edge-secret-of-the-tests.0123456789/abcdef"
 
 
 @functools.cache
@@ -226,7 +227,9 @@ def _bytes(line: str | bytes) -> bytes:
 
 def proxy_site(make_site: Callable[..., Site], upstream: RecordingUpstream, door: str) -> Site:
     """The site of all proxy tests, behind one of `DOORS`."""
-    return make_site(upstreams=routes(upstream.url), **(DOORS.get(door) or {"server": door}))
+    env = {"OAUTHBFF_EDGE_SECRET": EDGE_SECRET}
+    options = DOORS.get(door) or {"server": door}
+    return make_site(upstreams=routes(upstream.url), env=env, **options)
 
 
 def signed_in(site: Site, upstream: RecordingUpstream, sub: str = "jane") -> Caller:

@@ -176,6 +176,26 @@ def test_a_secret_in_the_settings_file_is_found(settings: Any, tmp_path: Path) -
         sys.path.remove(str(tmp_path))
 
 
+def test_the_edges_secret_in_the_settings_file_is_found(settings: Any, tmp_path: Path) -> None:
+    secret = "an-edge-secret.that/is+long~enough=01"
+    (tmp_path / "edgy_settings.py").write_text(f'EDGE_SECRET = "{secret}"\n')
+    settings.OAUTHBFF = settings.OAUTHBFF | {"EDGE_SECRET": secret}
+    assert ids() == []
+    sys.path.insert(0, str(tmp_path))
+    try:
+        settings.SETTINGS_MODULE = "edgy_settings"
+        assert ids() == ["oauthbff.W050"]
+    finally:
+        sys.path.remove(str(tmp_path))
+
+
+def test_an_edge_that_remembers_for_long_is_found(settings: Any) -> None:
+    settings.OAUTHBFF = settings.OAUTHBFF | {"EDGE_REMEMBER": 6}
+    assert ids() == []
+    settings.OAUTHBFF = settings.OAUTHBFF | {"EDGE_SECRET": "0123456789abcdef" * 3}
+    assert ids() == ["oauthbff.W060"]
+
+
 def test_atomic_requests_are_found(settings: Any) -> None:
     database = settings.DATABASES["default"]
     try:
@@ -377,7 +397,7 @@ def test_every_id_has_a_test() -> None:
     tested = {row.values[1] for row in BAD} | {"E001"}
     assert set(said_in_conf()) == tested
     # The database: tests/contract/test_endings.py. UNUSABLE, and tests of their own.
-    elsewhere = {"W044", "E037", "W046", "W050", "W052"}
+    elsewhere = {"W044", "E037", "W046", "W050", "W052", "W060"}
     assert set(RULES) == {row.values[2] for row in (*SITE, *TOGETHER)} | elsewhere
 
 

@@ -87,6 +87,7 @@ def test_the_least_configuration_has_the_documented_defaults(configure: Configur
     assert (found.error_url, found.client_auth) == (None, None)
     assert (found.claims_hook, found.place_hook) == (None, None)
     assert (found.revocation_days, found.retention_days) == (7, 90)
+    assert (found.edge_secret, found.edge_remember) == (None, 1)
     photos = found.upstreams["photos"]
     assert (photos.token, photos.methods[0], photos.embed, photos.cache) == (
         "user",
@@ -139,6 +140,8 @@ def test_the_whole_configuration_is_read(configure: Configure) -> None:
         PLACE_HOOK="a.c",
         REVOCATION_DAYS=1,
         RETENTION_DAYS=2,
+        EDGE_SECRET=KEY_2 + "-.~_",
+        EDGE_REMEMBER=0,
     )
     photos = found.upstreams["photos"]
     assert found.base_url == "https://app.example.com"
@@ -150,6 +153,8 @@ def test_the_whole_configuration_is_read(configure: Configure) -> None:
     assert (found.claims_hook, found.place_hook) == ("a.b", "a.c")
     assert (photos.max_calls, photos.max_streams, photos.websocket) == (4, 2, True)
     assert photos.breaker == Breaking(failures=3, cooldown=2.0)
+    assert (found.edge_secret, found.edge_remember) == (KEY_2 + "-.~_", 0)
+    assert KEY_2 not in repr(found)
     assert list(found.keys) == ["new", "old"]
     assert found.keys["old"] == bytes(range(32))
     assert (found.idle_timeout, found.refresh_leeway, found.userinfo) == (900, 0, False)
@@ -252,6 +257,9 @@ BAD = [
     *rows("E002", "CLAIMS_HOOK", print),
     *rows("E002", "CLAIMS", "sub", [1], None, {"sub": 1}),
     *rows("E002", "HEADER", "", None, 5, "X BFF", "X-BFF:", "X\r\nY", "X_BFF", "ü"),
+    *rows("E054", "EDGE_SECRET", "", 5, "short", "a b" * 20, "ü" * 40, KEY + "\n", "x" * 40),
+    *rows("E054", "EDGE_SECRET", KEY, "ab" * 20, KEY_2 + "$host", KEY_2 + '"', "x" * 201),
+    *rows("E055", "EDGE_REMEMBER", -1, 61, 0.5, "1", True, None),
     *rows("E003", "OIDC_RP_CLIENT_ID", "", None, ABSENT, 5),
     *rows("E003", "OIDC_RP_CLIENT_SECRET", "", None, ABSENT),
     *rows("E004", "BASEURL", "https://app.example.com"),
@@ -583,6 +591,8 @@ def test_every_scalar_can_be_written_in_the_environment() -> None:
         OAUTHBFF_CLAIMS_HOOK="project.people.staff_by_group",
         OAUTHBFF_PLACE_HOOK="shop.places.place_of",
         OAUTHBFF_MATCH_EMAIL_UNTIL="2027-01-31",
+        OAUTHBFF_EDGE_SECRET=KEY_2 + "-.~_",
+        OAUTHBFF_EDGE_REMEMBER="0",
     )
     assert result.returncode == 0, result.stderr
     expected = {
@@ -612,6 +622,8 @@ def test_every_scalar_can_be_written_in_the_environment() -> None:
         "claims_hook": "project.people.staff_by_group",
         "place_hook": "shop.places.place_of",
         "match_email_until": "2027-01-31",
+        "edge_secret": KEY_2 + "-.~_",
+        "edge_remember": 0,
         "KEYS": ["new", "old"],
         "URLS": ["https://photos.example.com/v1/"],
         "PROXY": ["HTTP_X_FORWARDED_PROTO", "https"],
