@@ -29,7 +29,7 @@ def keys(read: Reading) -> Mapping[str, bytes | StoredKey]:
     keys: dict[str, bytes | StoredKey] = {}
     for key_id, text in given.items():
         if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id):
-            rule = "Letters, digits, - and _; at most 40."
+            rule = "Use letters, digits, - and _; at most 40."
             read.say("E013", 'OAUTHBFF["KEYS"] has a key whose id is not an id.', rule)
             continue
         if isinstance(text, str) and ":" in text:

@@ -14,6 +14,7 @@ from django.conf import settings
 
 from .values import Conf
 
+KINDS = {int: "a whole number", bool: "True or False", str: "a string"}
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -43,10 +44,12 @@ class Reading:
         if value is None and self.default(name) is None:
             return None
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            self.say("E002", f'OAUTHBFF["{key}"] must be {kind.__name__}.', f"It is {value!r}.")
+            hint = f"Write {KINDS[kind]}, not {value!r}."
+            self.say("E002", f'OAUTHBFF["{key}"] must be {kind.__name__}.', hint)
             return self.default(name)
         if kind is int and value < (0 if name == "refresh_leeway" else 1):
-            self.say("E002", f'OAUTHBFF["{key}"] must be more than zero.', f"It is {value!r}.")
+            hint = f"Write how many, or leave it out; not {value!r}."
+            self.say("E002", f'OAUTHBFF["{key}"] must be more than zero.', hint)
             return self.default(name)
         return value
 
@@ -57,14 +60,16 @@ class Reading:
     def sequence(self, where: str, value: Any) -> tuple[str, ...]:
         strings = isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
         if not strings:
-            self.say("E002", f"{where} must be a list of strings.", f"It is {value!r}.")
+            hint = f'Write ["…"], also for one alone, not {value!r}.'
+            self.say("E002", f"{where} must be a list of strings.", hint)
             return ()
         return tuple(value)
 
     def required(self, name: str) -> str:
         value = getattr(settings, name, None)
         if not isinstance(value, str) or not value:
-            self.say("E003", f"{name} is not set.", "The provider gave it at registration.")
+            hint = "Set it to what the provider gave you when you registered this site there."
+            self.say("E003", f"{name} is not set.", hint)
             return ""
         return value
 
@@ -74,7 +79,7 @@ class Reading:
             if key in names:
                 continue
             close = difflib.get_close_matches(str(key), names, n=1, cutoff=0.5)
-            hint = f"Did you mean {shape % close[0]}?" if close else f"Known: {', '.join(names)}."
+            hint = f"Did you mean {shape % close[0]}?" if close else f"Use {', '.join(names)}."
             self.say("E004", f"{shape % key} is not a setting.", hint)
 
 

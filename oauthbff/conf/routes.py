@@ -50,7 +50,11 @@ def never_passes(name: str) -> bool:
 def upstreams(read: Reading) -> Mapping[str, Upstream]:
     given = read.given.get("UPSTREAMS", {})
     if not isinstance(given, Mapping):
-        read.say("E014", 'OAUTHBFF["UPSTREAMS"] is not a dictionary.', 'name → {"url": …}')
+        read.say(
+            "E014",
+            'OAUTHBFF["UPSTREAMS"] is not a dictionary.',
+            'Write {"name": {"url": "https://…/"}}.',
+        )
         return {}
     return {
         name: found
@@ -63,10 +67,10 @@ def upstream(read: Reading, name: Any, options: Any) -> Upstream | None:
     where = f'OAUTHBFF["UPSTREAMS"]["{name}"]'
     before = len(read.problems)
     if not isinstance(name, str) or not ROUTE_NAME.fullmatch(name):
-        read.say("E015", f"{where}: not a route name.", "Lower case letters, digits, - and _.")
+        read.say("E015", f"{where}: not a route name.", "Use lower case letters, digits, - and _.")
         return None
     if not isinstance(options, Mapping):
-        read.say("E015", f"{where} is not a dictionary.", 'At least {"url": "https://…/"}.')
+        read.say("E015", f"{where} is not a dictionary.", 'Write at least {"url": "https://…/"}.')
         return None
     names = [f.name for f in fields(Upstream) if f.name != "name"]
     read.unknown(options, names, where + '["%s"]')
@@ -77,11 +81,15 @@ def upstream(read: Reading, name: Any, options: Any) -> Upstream | None:
             values[key] = read.sequence(f'{where}["{key}"]', values[key])
     for key in ("cache", "websocket", "allow_insecure_http", "allow_provider"):
         if not isinstance(values.get(key, False), bool):
-            read.say("E002", f'{where}["{key}"] must be True or False.', f"{values[key]!r}")
+            read.say(
+                "E002",
+                f'{where}["{key}"] must be True or False.',
+                f"Write one of them, not {values[key]!r}.",
+            )
     if "methods" in values:
         values["methods"] = methods(read, where, values["methods"])
     if values.get("token", "user") not in TOKEN_MODES:
-        hint = f"One of {', '.join(TOKEN_MODES)}."
+        hint = f"Use one of {', '.join(TOKEN_MODES)}."
         read.say("E017", f'{where}["token"] is {values["token"]!r}.', hint)
     for key, read_value in {"paths": patterns, "timeouts": timeouts, "breaker": breaker}.items():
         if key in values:
@@ -95,7 +103,7 @@ def upstream(read: Reading, name: Any, options: Any) -> Upstream | None:
 def methods(read: Reading, where: str, given: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(method.upper() for method in given)
     for method in sorted(set(names) - set(METHODS)):
-        hint = f"Possible: {', '.join(METHODS)}."
+        hint = f"Use {', '.join(METHODS)}."
         read.say("E016", f"{where}: method {method!r} cannot be forwarded.", hint)
     return names
 
@@ -103,11 +111,12 @@ def methods(read: Reading, where: str, given: tuple[str, ...]) -> tuple[str, ...
 def check_counts(read: Reading, where: str, values: Mapping[str, Any]) -> None:
     for key in ("max_calls", "max_streams"):
         if not is_count(values.get(key, 1), least=1):
-            read.say("E051", f'{where}["{key}"] is not a number of calls.', f"{values[key]!r}")
+            hint = f"Write a whole number from 1, not {values[key]!r}."
+            read.say("E051", f'{where}["{key}"] is not a number of calls.', hint)
     for key in ("max_body", "max_answer"):
         value = values.get(key, 0)
         if not is_count(value, least=0) and not (key == "max_answer" and value is None):
-            hint = f"A whole number, as 100_000_000; it is {value!r}."
+            hint = f"Write a whole number, as 100_000_000; it is {value!r}."
             read.say("E018", f'{where}["{key}"] is not a number of bytes.', hint)
 
 
@@ -116,7 +125,7 @@ def check_headers(read: Reading, where: str, values: Mapping[str, Any]) -> None:
         for header in values.get(key, ()):
             odd = not HEADER_NAME.fullmatch(header) or "_" in header
             if odd or never_passes(header.lower()):
-                hint = "It carries credentials, framing or our own rules."
+                hint = "Remove it: it carries credentials, framing or our own rules."
                 read.say("E019", f'{where}["{key}"]: {header!r} can never pass.', hint)
 
 
@@ -142,7 +151,7 @@ def upstream_url(read: Reading, where: str, options: Mapping[str, Any]) -> str:
         hint = "Name the API's own address. A view of this site needs no proxy: docs/views.md."
         read.say("E022", f'{where}["url"] is this site itself.', hint)
     if options.get("allow_provider") is not True and is_provider(parts):
-        hint = 'Its endpoints are not for browsers; if it is an API: "allow_provider": True.'
+        hint = 'Remove it: its endpoints are not for browsers. For an API: "allow_provider": True.'
         read.say("E053", f'{where}["url"] is the provider itself.', hint)
     path = parts.path if parts.path.endswith("/") else parts.path + "/"
     return f"{parts.scheme}://{parts.netloc}{path}"
@@ -185,21 +194,24 @@ def patterns(read: Reading, where: str, value: Any) -> tuple[re.Pattern[str], ..
         try:
             compiled.append(re.compile(pattern))
         except re.error as exc:
-            read.say("E023", f"{where}: {pattern!r} is no regular expression.", str(exc))
+            hint = f"Write it as re.compile takes it: {exc}."
+            read.say("E023", f"{where}: {pattern!r} is no regular expression.", hint)
     return tuple(compiled)
 
 
 def timeouts(read: Reading, where: str, value: Any) -> Timeouts:
     names = [f.name for f in fields(Timeouts)]
     if not isinstance(value, Mapping):
-        read.say("E024", f"{where} is not a dictionary.", f"Keys: {', '.join(names)}.")
+        hint = f"Write a dictionary with some of {', '.join(names)}."
+        read.say("E024", f"{where} is not a dictionary.", hint)
         return Timeouts()
     read.unknown(value, names, where + '["%s"]')
     good: dict[str, float] = {}
     for name in sorted(set(names) & set(value)):
         seconds = value[name]
         if not is_seconds(seconds):
-            read.say("E024", f'{where}["{name}"] is not a time in seconds.', f"{seconds!r}")
+            hint = f"Write seconds, more than 0 and less than a day, not {seconds!r}."
+            read.say("E024", f'{where}["{name}"] is not a time in seconds.', hint)
         else:
             good[name] = float(seconds)
     return Timeouts(**good)
@@ -208,14 +220,20 @@ def timeouts(read: Reading, where: str, value: Any) -> Timeouts:
 def breaker(read: Reading, where: str, value: Any) -> Breaking:
     names = [f.name for f in fields(Breaking)]
     if not isinstance(value, Mapping):
-        read.say("E052", f"{where} is not a dictionary.", f"Keys: {', '.join(names)}.")
+        hint = f"Write a dictionary with some of {', '.join(names)}."
+        read.say("E052", f"{where} is not a dictionary.", hint)
         return Breaking()
     read.unknown(value, names, where + '["%s"]')
     failures, cooldown = value.get("failures", 5), value.get("cooldown", 10.0)
     if not is_count(failures, least=0):
-        read.say("E052", f'{where}["failures"] is not a number.', "0 turns the breaker off.")
+        read.say(
+            "E052",
+            f'{where}["failures"] is not a number.',
+            "Write how many; 0 turns the breaker off.",
+        )
     elif not is_seconds(cooldown):
-        read.say("E052", f'{where}["cooldown"] is not a time in seconds.', f"{cooldown!r}")
+        hint = f"Write seconds, more than 0 and less than a day, not {cooldown!r}."
+        read.say("E052", f'{where}["cooldown"] is not a time in seconds.', hint)
     else:
         return Breaking(failures=failures, cooldown=float(cooldown))
     return Breaking()
@@ -226,5 +244,5 @@ def check_resource(read: Reading, where: str, value: Any) -> None:
         return
     parts = split_url(value) if isinstance(value, str) else None
     if parts is None or not parts.scheme or parts.fragment:
-        hint = "An absolute URI without a fragment. RFC 8707 §2."
+        hint = "Write an absolute URI without a fragment. RFC 8707 §2."
         read.say("E025", f'{where}["resource"] is {value!r}.', hint)

@@ -38,7 +38,11 @@ def base_url(read: Reading) -> str:
 def header(read: Reading) -> str:
     value = read.given.get("HEADER", read.default("header"))
     if not isinstance(value, str) or not HEADER_NAME.fullmatch(value) or "_" in value:
-        read.say("E002", 'OAUTHBFF["HEADER"] is not a header name.', f"It is {value!r}.")
+        read.say(
+            "E002",
+            'OAUTHBFF["HEADER"] is not a header name.',
+            f"Use letters, digits and -, not {value!r}.",
+        )
         return str(read.default("header"))
     return value
 
@@ -50,7 +54,7 @@ def match_email_until(read: Reading) -> date | None:
     try:
         return date.fromisoformat(value)
     except (TypeError, ValueError):
-        hint = f'The last day of the move, as "2027-01-31". It is {value!r}.'
+        hint = f'Write the last day of the move, as "2027-01-31", not {value!r}.'
         read.say("E028", 'OAUTHBFF["MATCH_EMAIL_UNTIL"] is not a day.', hint)
         return None
 

@@ -82,23 +82,3 @@ def test_one_origin_however_the_two_servers_stand(desk: Desk, context: BrowserCo
         expect(page.locator("#who")).to_have_text("Hello, jane")
         script.write_text(before)
         expect(page.locator("#who")).to_have_text("Signed in as jane")
-
-
-def test_the_other_origin_is_refused_and_told_which_is_ours(desk: Desk, context: BrowserContext):
-    """The mistake that the page is about: the doors are asked past the server in front."""
-    page = context.new_page()
-    with ExitStack() as running:
-        for command in desk.follow(part(desk, "Vite in front")):
-            port = DJANGO if "runserver" in command else VITE
-            child = running.enter_context(desk.server(command))
-            child.start(lambda port=port: is_listening(port), seconds=60)
-        page.goto(f"http://localhost:{DJANGO}/")
-        told = page.evaluate(
-            "fetch('/bff/session/', {method: 'GET', headers: {'X-BFF': '1'}}).then(r => r.status)"
-        )
-        assert told == 200  # a GET of the same origin names none: the sign-in would go astray
-        told = page.evaluate(
-            "fetch('/bff/logout/', {method: 'POST', headers: {'X-BFF': '1'}}).then(r => r.json())"
-        )
-        assert (told["code"], told["status"]) == ("csrf_failed", 403)
-        assert f"http://localhost:{VITE}" in told["detail"]

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -356,12 +357,18 @@ BAD = [
 ]
 
 
+WORDS = "Add|Did you mean|Generate|Leave|Name|Remove|Set|Use|Write|pip install"
+WHAT_TO_DO = re.compile(rf"\b({WORDS})\b")
+
+
 @pytest.mark.parametrize(("changes", "check"), BAD)
 def test_a_mistake_is_found_and_named(
     configure: Configure, settings: Any, changes: dict[str, Any], check: str
 ) -> None:
     settings.SECRET_KEY = SECRET_KEY_SETTING
-    assert {found for found, _, _ in problems(configure, **changes)} == {f"oauthbff.{check}"}
+    found = problems(configure, **changes)
+    assert {number for number, _, _ in found} == {f"oauthbff.{check}"}
+    assert [hint for _, _, hint in found if not WHAT_TO_DO.search(hint)] == []
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 5])
@@ -491,7 +498,7 @@ def test_every_problem_says_what_to_do(configure: Configure) -> None:
             photos(timeouts={"conect": 5}),
             'Did you mean OAUTHBFF["UPSTREAMS"]["photos"]["timeouts"]["connect"]?',
         ),
-        (photos(timeouts={"zzz": 5}), "Known: connect, first_byte, idle, total."),
+        (photos(timeouts={"zzz": 5}), "Use connect, first_byte, idle, total."),
     ],
 )
 def test_an_unknown_key_comes_with_a_suggestion(

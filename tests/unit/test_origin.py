@@ -427,3 +427,18 @@ def test_whatever_stays_here_stays_here_however_a_browser_reads_it(address: str)
 def test_no_text_makes_it_fall_over(text: str) -> None:
     for address in (text, "/" + text):
         assert stays(address) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("sent", "advice"),
+    [
+        ({}, "Send the header X-BFF: 1 with every call"),
+        ({"X-BFF": "1", "Origin": "http://localhost:5173"}, "pages of https://app.example.com"),
+        ({"X-BFF": "1", "Sec-Fetch-Site": "same-site"}, "pages of https://app.example.com"),
+    ],
+)
+def test_a_refusal_tells_the_developer_what_to_do(sent: dict[str, str], advice: str) -> None:
+    with pytest.raises(CSRFFailed) as refused:
+        check_fetch("GET", sent.get, name="X-BFF", base_url="https://app.example.com")
+    assert advice in refused.value.extra["detail"]
+    assert "5173" not in refused.value.extra["detail"]
