@@ -2,7 +2,7 @@
 
 The provider sends code and state to our callback in the query string, and
 servers log query strings. This filter sits on the access loggers of uvicorn,
-gunicorn and runserver. A proxy in front has a log of its own: see README.
+gunicorn and runserver. A proxy in front has a log of its own: see docs/nginx.md.
 RFC 9700 §4.2.4.
 """
 

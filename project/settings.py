@@ -1,7 +1,7 @@
 """Settings of the example site. The environment names are a contract: deployments use them.
 
 Every value that differs between machines comes from the environment; what makes
-the site safe does not. See README.md for the table.
+the site safe does not. See docs/settings.md for the table.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -77,24 +77,19 @@ class ErrorDoor(View):
                 "message": message,
                 "login_url": reverse("oauthbff:login"),
                 "home_url": conf().home_url,
-                "hint": hint(request, code) if settings.DEBUG else "",
+                "hint": hint(code) if settings.DEBUG else "",
             },
             status=400,
         )
 
 
-def hint(request: HttpRequest, code: str) -> str:
+def hint(code: str) -> str:
     """What the developer of a site should look at. Shown under DEBUG only."""
-    host, base_url = request.get_host(), conf().base_url
-    if code == "login_expired" and host != urlsplit(base_url).netloc:
-        return (
-            f"You are at {host}, and BASE_URL is {base_url}. The cookie of a sign-in that begins "
-            f"at the one does not come back at the other. Open {base_url}."
-        )
     if code == "login_expired":
         return (
-            "If it was not too long ago, the browser did not keep the cookie of the sign-in: it "
-            "is Secure, and Safari refuses those on http."
+            "If it was not too long ago, the cookie of the sign-in did not come back. Was the site "
+            f"opened under another name than {conf().base_url} (127.0.0.1 is not localhost)? Or in "
+            "Safari, which refuses Secure cookies on http?"
         )
     return f"The log says why: look for login_failed code={code}, and why= in that line."
 

@@ -192,6 +192,8 @@ class StrictProvider(Loopback):
             "userinfo_endpoint": f"{self.issuer}/userinfo",
             "revocation_endpoint": f"{self.issuer}/revoke",
             "response_types_supported": ["code"],
+            "grant_types_supported": ["authorization_code", "refresh_token"],
+            "code_challenge_methods_supported": ["S256"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic"],
