@@ -16,9 +16,10 @@ export PIP_NO_INPUT := 1
 help:
 	@echo "make demo    the example site with its own provider and API, at http://localhost:8000"
 	@echo "make test    all tests;  make test ARGS=\"-m unit\",  make test ARGS=\"-k refresh -x\""
-	@echo "make check   ruff, mypy, the law of imports, the documentation; changes nothing"
+	@echo "make check   ruff, mypy, the law of imports, floors of packages, the documentation; changes nothing"
 	@echo "make docs    the documentation, at http://localhost:8001"
 	@echo "make bench   the benchmark, into docs/;  make bench ARGS=--quick,  make bench ARGS=--help"
+	@echo "make matrix  the tests on the oldest and newest Django and packages; not in make check"
 	@echo
 	@echo "Set-up goes into $(VENV); another interpreter: make PYTHON=python3.13 …"
 
@@ -34,12 +35,16 @@ check: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --quiet --strict --site-dir $(VENV)/site
 	$(bin)/mypy
 	PYTHONPATH=. $(bin)/lint-imports
+	$(bin)/python .ci/audit
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs serve --dev-addr localhost:8001 $(ARGS)
 
 bench: $(VENV)/.dev
 	$(bin)/python bench/run.py $(ARGS)
+
+matrix:
+	.ci/matrix $(ARGS)
 
 $(bin)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
