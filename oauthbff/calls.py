@@ -71,7 +71,7 @@ class CallDoor(Door):
                 raise
             return None
         if counts_as_activity(request):
-            grants.touch(grant, request.session.session_key)
+            grants.touch(grant, request.session.session_key, upstream=self.route.name)
         return grant
 
     def lazy_user(self, request: HttpRequest) -> Any:

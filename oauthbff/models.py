@@ -72,6 +72,8 @@ class TokenGrant(models.Model):
     #: The provider's session. Not unique: two sign-ins may share it.
     sid = ExactCharField(_("provider session"), max_length=255, blank=True)
     scopes = models.TextField(_("scopes"), blank=True)
+    #: Names of the upstreams that were called with it, each written down once.
+    upstreams = models.TextField(_("APIs called"), blank=True, default="", db_default="")
     envelope = models.TextField(_("sealed envelope"), blank=True, editable=False)
     #: The key that seals the envelope. The database itself reads it there, so it cannot be wrong.
     key_id = models.GeneratedField(

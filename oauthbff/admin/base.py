@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from . import rights
+from . import rights, words
 
 Right = Callable[[HttpRequest], bool]
 TEMPLATES = "admin/oauthbff/tokengrant"
@@ -25,6 +25,8 @@ class GrantPages(admin.ModelAdmin):  # type: ignore[type-arg]
 
     class Media:
         css = {"all": ("oauthbff/admin.css",)}
+
+    empty_value_display = words.DASH
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return rights.may_see(request)

@@ -17,8 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from oauthbff import grants
-from oauthbff.devices import device_of
-from oauthbff.models import GrantEvent, Revocation, TokenGrant
+from oauthbff.models import EndReason, GrantEvent, Revocation, TokenGrant
 
 from . import rights, words
 from .base import GrantPages
@@ -27,11 +26,21 @@ from .base import GrantPages
 MOST_EVENTS = 200
 #: How long one click on "try again" may take.
 AGAIN_SECONDS = 6.0
+#: What is noted of a look that showed claims as well.
+WITH_CLAIMS = "with claims"
 LINE_BREAK = mark_safe("<br>")  # noqa: S308 - no word of anybody's
 
 _PERSON = ("whose", "issuer", "subject", "sid", "client_id")
 _WHERE = ("device_name", "ip", "user_agent")
-_STATE = ("standing", "created_at", "last_used_at", "ends_in", "expires_at", "id")
+_STATE = (
+    "standing",
+    "created_at",
+    "last_used_at",
+    "ends_in",
+    "expires_at",
+    "upstreams",
+    "id",
+)
 _TOKENS = (
     "access_expires_at",
     "refreshed_at",
@@ -75,7 +84,7 @@ class GrantDetail(GrantPages):
         response = super().change_view(request, object_id, form_url, extra_context)
         grant = self.get_object(request, object_id) if response.status_code == 200 else None
         if grant is not None:
-            with_claims = "with claims" if rights.may_see_claims(request) else ""
+            with_claims = WITH_CLAIMS if rights.may_see_claims(request) else ""
             grants.note_viewed(grant.pk, by=request.user, note=with_claims)  # type: ignore[arg-type]
             self.log_change(request, grant, f"Viewed {with_claims}".strip() + ".")
         return response
@@ -133,7 +142,8 @@ class GrantDetail(GrantPages):
 
     @admin.display(description=gettext_lazy("state"))
     def standing(self, grant: TokenGrant) -> str:
-        return words.badge(*words.state_of(grant, timezone.now()))
+        state = words.state_of(grant, timezone.now())
+        return format_html("{} {}", state.badge, state.why)
 
     @admin.display(description=gettext_lazy("ends in"))
     def ends_in(self, grant: TokenGrant) -> str:
@@ -141,7 +151,7 @@ class GrantDetail(GrantPages):
 
     @admin.display(description=gettext_lazy("device"))
     def device_name(self, grant: TokenGrant) -> str:
-        return device_of(grant.user_agent)
+        return words.device_in(grant)
 
     @admin.display(description=gettext_lazy("person"))
     def whose(self, grant: TokenGrant) -> str:
@@ -161,7 +171,7 @@ class GrantDetail(GrantPages):
     def ended_by_name(self, grant: TokenGrant) -> str:
         return words.name_of(grant.ended_by)
 
-    @admin.display(description=gettext_lazy("at the provider"))
+    @admin.display(description=gettext_lazy("outcome"))
     def told(self, grant: TokenGrant) -> str:
         kind, label = words.outcome_of(grant)
         return words.badge(f"told-{kind}", label)
@@ -210,5 +220,17 @@ def _told(event: GrantEvent) -> dict[str, Any]:
         "kind": event.kind,
         "label": event.get_kind_display(),
         "by": "" if event.by is None else words.name_of(event.by),
-        "note": event.note,
+        "note": _note(event),
     }
+
+
+def _note(event: GrantEvent) -> str:
+    """What `grants` noted: a code of ours in words, all else to the letter."""
+    kind = GrantEvent.Kind
+    if event.kind == kind.ENDED and event.note in EndReason.values:
+        return words.reason(event.note)
+    if event.kind == kind.REVOKED and event.note in Revocation.values:
+        return "" if event.note == Revocation.DONE else str(Revocation(event.note).label)
+    if event.kind == kind.VIEWED and event.note == WITH_CLAIMS:
+        return _("with claims")
+    return event.note

@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from oauthbff import grants
-from oauthbff.devices import device_of
 from oauthbff.errors import LoginRequired
 from oauthbff.models import EndOrder, Revocation, TokenGrant
 
@@ -31,6 +30,7 @@ FIRST_SECONDS = 6.0
 #: So many grants are named on the confirmation; the rest are counted.
 MOST_NAMED = 25
 LONGEST_NOTE = 200
+MOST_TOLD_AGAIN = 500
 
 Scope = EndOrder.Scope
 
@@ -77,11 +77,12 @@ class GrantEnding(GrantPages):
 
     @admin.action(description=gettext_lazy("Try the provider again now"), permissions=["end"])
     def tell_selected(self, request: HttpRequest, queryset: QuerySet[TokenGrant]) -> None:
-        """Only those that were picked by hand; an order has a button of its own for all."""
-        chosen = TokenGrant.objects.filter(pk__in=list(queryset.values_list("pk", flat=True)[:50]))
-        before = chosen.filter(revocation=Revocation.PENDING).count()
-        grants.tell_again(chosen, seconds=FIRST_SECONDS)
-        left = chosen.filter(revocation=Revocation.PENDING).count()
+        """A few hundred of them now; the others when their turn comes."""
+        waiting = queryset.filter(revocation=Revocation.PENDING)
+        before = waiting.count()
+        chosen = list(waiting.values_list("pk", flat=True)[:MOST_TOLD_AGAIN])
+        grants.tell_again(TokenGrant.objects.filter(pk__in=chosen), seconds=FIRST_SECONDS)
+        left = waiting.count()
         text = _("The provider was told of %(told)d; %(left)d still wait.")
         level = messages.WARNING if left else messages.SUCCESS
         self.message_user(request, text % {"told": before - left, "left": left}, level)
@@ -207,8 +208,7 @@ class GrantEnding(GrantPages):
             grants=[
                 {
                     "person": words.person_of(grant),
-                    "device": device_of(grant.user_agent),
-                    "grant": grant,
+                    "where": words.where(grant),
                     "used": words.ago(grant.last_used_at, now),
                     "own": grant.pk == own,
                 }

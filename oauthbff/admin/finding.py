@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from oauthbff.conf import conf
 from oauthbff.models import EndReason, Revocation, TokenGrant
 
+from .base import TEMPLATES
 from .words import IDLE_SOON, name_of
 
 Grants = QuerySet[TokenGrant]
@@ -77,6 +78,8 @@ def providers_of(grants: Grants) -> list[str]:
 
 class Choice(admin.SimpleListFilter):
     """A filter whose choices are known: anything else in the address bar changes nothing."""
+
+    template = f"{TEMPLATES}/filter.html"
 
     def narrow(self, grants: Grants, value: str) -> Grants:
         raise NotImplementedError
@@ -157,16 +160,35 @@ class ProviderFilter(Choice):
         return grants.filter(issuer=value)
 
 
-class ScopeFilter(Choice):
+class WordFilter(Choice):
+    """One word of a column that holds several."""
+
+    column: str
+
+    def narrow(self, grants: Grants, value: str) -> Grants:
+        spaced = Concat(Value(" "), F(self.column), Value(" "), output_field=TextField())
+        return grants.alias(spaced=spaced).filter(spaced__contains=f" {value} ")
+
+
+class UpstreamFilter(WordFilter):
+    title = _("API called")
+    parameter_name = "upstream"
+    column = "upstreams"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [(name, name) for name in conf().upstreams]
+
+    def has_output(self) -> bool:
+        return bool(self.lookup_choices)
+
+
+class ScopeFilter(WordFilter):
     title = _("scope")
     parameter_name = "scope"
+    column = "scopes"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
         return [(scope, scope) for scope in conf().scopes]
-
-    def narrow(self, grants: Grants, value: str) -> Grants:
-        spaced = Concat(Value(" "), F("scopes"), Value(" "), output_field=TextField())
-        return grants.alias(spaced_scopes=spaced).filter(spaced_scopes__contains=f" {value} ")
 
 
 class UserFilter(Choice):

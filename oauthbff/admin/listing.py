@@ -9,10 +9,10 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from oauthbff.devices import device_of
 from oauthbff.models import Revocation, TokenGrant
 
 from . import finding, rights, words
@@ -29,10 +29,10 @@ class GrantList(GrantPages):
         finding.ReasonFilter,
         finding.UsedFilter,
         finding.ScopeFilter,
+        finding.UpstreamFilter,
         finding.ProviderFilter,
         finding.UserFilter,
     )
-    list_select_related = ("user",)
     list_per_page = 50
     paginator = LimitedPaginator
     show_full_result_count = False
@@ -82,15 +82,16 @@ class GrantList(GrantPages):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, grant: TokenGrant) -> str:
-        kind, label = words.state_of(grant, timezone.now())
-        state = words.badge(kind, label)
+        state = words.state_of(grant, timezone.now())
+        cell = words.two_lines(state.badge, state.why)
         if grant.revocation in (Revocation.NONE, Revocation.DONE):
-            return state
-        return words.two_lines(state, words.outcome_of(grant)[1])
+            return cell
+        kind, told = words.outcome_of(grant)
+        return format_html("{}<br>{}", cell, words.badge(f"told-{kind}", told))
 
     @admin.display(description=gettext_lazy("device"))
     def device(self, grant: TokenGrant) -> str:
-        return words.two_lines(device_of(grant.user_agent), grant.ip)
+        return words.two_lines(words.device_in(grant), grant.ip)
 
     @admin.display(description=gettext_lazy("scopes"))
     def scope_names(self, grant: TokenGrant) -> str:
@@ -98,11 +99,13 @@ class GrantList(GrantPages):
 
     @admin.display(description=gettext_lazy("signed in"), ordering="created_at")
     def signed_in(self, grant: TokenGrant) -> str:
-        return words.two_lines(words.moment(grant.created_at), words.host_of(grant.issuer))
+        at = words.named(_("signed in"), words.moment(grant.created_at))
+        return words.two_lines(at, words.host_of(grant.issuer))
 
     @admin.display(description=gettext_lazy("last used"))
     def used(self, grant: TokenGrant) -> str:
         now = timezone.now()
         left = words.left_of(grant, now)
         ends = _("ends in %(time)s") % {"time": left} if left else ""
-        return words.two_lines(words.ago(grant.last_used_at, now), ends)
+        used = words.named(_("last used"), words.ago(grant.last_used_at, now))
+        return words.two_lines(used, ends)

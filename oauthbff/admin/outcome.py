@@ -16,7 +16,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from oauthbff import grants
-from oauthbff.devices import device_of
 from oauthbff.models import EndOrder, Revocation, TokenGrant
 
 from . import words
@@ -132,7 +131,7 @@ def _row(grant: TokenGrant) -> dict[str, Any]:
     return {
         "grant": grant,
         "person": words.person_of(grant),
-        "device": device_of(grant.user_agent),
+        "device": words.device_in(grant),
         "told": words.badge(f"told-{kind}", told),
         "error": grant.revocation_error if grant.revocation in ("pending", "failed") else "",
     }

@@ -1,4 +1,4 @@
-"""The date hierarchy, without reading the table for it.
+"""The list and its date hierarchy, without reading the table for them.
 
 Django asks the database in which months and days there are rows. The first and the last
 row are enough: two index probes.
@@ -40,6 +40,11 @@ class GrantChangeList(ChangeList):
             return super().get_filters(request)
         except (ValueError, OverflowError) as exc:
             raise IncorrectLookupParameters(exc) from exc
+
+    def get_results(self, request: HttpRequest) -> None:
+        """The people of this page's rows, and not of all rows that are sorted to find them."""
+        super().get_results(request)
+        self.result_list = self.result_list.prefetch_related("user")
 
     @property
     def periods(self) -> list[Period]:

@@ -15,7 +15,6 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from oauthbff import grants
-from oauthbff.devices import device_of
 from oauthbff.models import EndReason, TokenGrant
 
 from . import rights, words
@@ -71,9 +70,9 @@ def _panel(request: HttpRequest, pages: TokenGrantAdmin, user: Any) -> dict[str,
     rows = [
         {
             "url": pages.address("change", grant.pk),
-            "device": device_of(grant.user_agent),
+            "device": words.device_in(grant),
             "ip": grant.ip,
-            "state": words.badge(*words.state_of(grant, now)),
+            "state": words.state_of(grant, now).badge,
             "signed_in": words.moment(grant.created_at),
             "used": words.ago(grant.last_used_at, now),
         }

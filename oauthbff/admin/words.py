@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from oauthbff.conf import conf
+from oauthbff.devices import UNKNOWN, device_of
 from oauthbff.models import EndReason, Revocation, TokenGrant
 
 DASH = "–"
@@ -39,6 +41,16 @@ def mail_of(user: Any) -> str:
 
 def person_of(grant: TokenGrant) -> str:
     return grant.subject if grant.user is None else name_of(grant.user)
+
+
+def device_in(grant: TokenGrant) -> str:
+    device = device_of(grant.user_agent)
+    return device if device != UNKNOWN else _("unknown device")
+
+
+def where(grant: TokenGrant) -> str:
+    """Device and address in one line."""
+    return ", ".join(filter(None, (device_in(grant), grant.ip)))
 
 
 def moment(at: datetime | None) -> SafeString | str:
@@ -76,18 +88,35 @@ def left_of(grant: TokenGrant, now: datetime) -> str:
     )
 
 
-def state_of(grant: TokenGrant, now: datetime) -> tuple[str, str]:
-    """A state as (kind, words). Kinds: active, idling, over, ended."""
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A state of a grant: active, idling, over (its next call ends it) or ended."""
+
+    kind: str
+    label: str
+    #: Why, where it stands no more.
+    why: str = ""
+
+    @property
+    def badge(self) -> SafeString:
+        return badge(self.kind, self.label)
+
+
+def state_of(grant: TokenGrant, now: datetime) -> State:
     if grant.ended_at is not None:
-        return "ended", str(EndReason(grant.end_reason).label)
+        return State(kind="ended", label=_("ended"), why=reason(grant.end_reason))
     if now >= grant.expires_at:
-        return "over", str(EndReason.ABSOLUTE.label)
+        return State(kind="over", label=_("time is up"), why=reason(EndReason.ABSOLUTE))
     if now >= ends_at(grant):
-        return "over", str(EndReason.IDLE.label)
+        return State(kind="over", label=_("time is up"), why=reason(EndReason.IDLE))
     used = now - grant.last_used_at
     if used.total_seconds() >= conf().idle_timeout * IDLE_SOON:
-        return "idling", _("idle soon")
-    return "active", _("active")
+        return State(kind="idling", label=_("idle soon"))
+    return State(kind="active", label=_("active"))
+
+
+def reason(value: str) -> str:
+    return str(EndReason(value).label)
 
 
 def outcome_of(grant: TokenGrant) -> tuple[str, str]:
@@ -121,3 +150,8 @@ def two_lines(first: Any, second: Any) -> SafeString:
     if not second:
         return format_html("{}", first)
     return format_html('{}<br><span class="grant-quiet">{}</span>', first, second)
+
+
+def named(name: Any, value: Any) -> SafeString:
+    """A value whose name is in the head of its column; where there is no head, beside it."""
+    return format_html('<span class="grant-narrow">{} </span>{}', name, value)

@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 from oauthbff.models import TokenGrant
 
 _OF_GRANT = {
-    *("id", "user_id", "subject", "scopes", "envelope", "session_digest", "version"),
+    *("id", "user_id", "subject", "scopes", "upstreams", "envelope", "session_digest", "version"),
     *("created_at", "last_used_at", "expires_at", "access_expires_at", "refreshed_at"),
     *("refresh_not_before", "refresh_failures", "ended_at", "end_reason"),
 }

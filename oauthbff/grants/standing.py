@@ -64,16 +64,20 @@ def forget_current(request: HttpRequest) -> None:
     request.__dict__.pop("_oauthbff_current", None)
 
 
-def touch(grant: TokenGrant, session_key: str | None) -> None:
-    """Count this request as activity. Writes at most once a minute."""
+def touch(grant: TokenGrant, session_key: str | None, *, upstream: str = "") -> None:
+    """Count this request as activity. Writes at most once a minute, and once per upstream."""
     if session_key is not None and digest(session_key) != grant.session_digest:
         _follow_session(grant, session_key)
     now = timezone.now()
-    if touch_is_due(grant, now):
+    is_new = upstream != "" and upstream not in grant.upstreams.split()
+    if is_new or touch_is_due(grant, now):
+        # Of two first calls at once one may be forgotten here; the next such call is a first again.
+        facts = {"upstreams": f"{grant.upstreams} {upstream}".strip()} if is_new else {}
         TokenGrant.objects.filter(
             pk=grant.pk, last_used_at__lte=grant.last_used_at, ended_at=None
-        ).update(last_used_at=now)
+        ).update(last_used_at=now, **facts)
         grant.last_used_at = now
+        grant.upstreams = facts.get("upstreams", grant.upstreams)
 
 
 def standing_among(pks: set[uuid.UUID]) -> set[uuid.UUID]:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.contrib import admin
@@ -49,6 +50,12 @@ def shown(client: Client, address: str = "") -> str:
 
 def people_in(page: str) -> set[str]:
     return set(re.findall(r"([a-z]+)@example\.com", page.partition("result_list")[2]))
+
+
+def filters_in(page: str) -> str:
+    filters = page.partition('id="grant-filters"')[2].partition("</nav>")[0]
+    assert "Scope" in filters
+    return filters
 
 
 # --- search ---
@@ -110,6 +117,7 @@ ODD = [
 ]  # fmt: skip
 FIELDS = ["q", "p", "o", "e", "state", "used", "reason", "revocation", "provider", "scope", "user"]
 FIELDS += ["created_at__year", "created_at__month", "created_at__day", "_facets", "all", "_popup"]
+FIELDS += ["upstream"]
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -171,9 +179,10 @@ def test_each_choice_of_each_filter_shows_those_and_no_others(
     kinds: dict[str, dict[str, Any]] = {
         "active": {},
         "idling": {"last_used_at": now - timedelta(seconds=1500)},
-        "unused": {"last_used_at": now - timedelta(seconds=4000)},
+        "unused": {"last_used_at": now - timedelta(seconds=4000), "upstreams": "photos-of-old"},
         "old": {"expires_at": now},
         "scoped": {"scopes": "openid email", "last_used_at": now - timedelta(seconds=1500)},
+        "called": {"upstreams": "weather photos news", "last_used_at": long_ago},
         **{f"r{n}": ended | {"end_reason": reason} for n, reason in enumerate(EndReason)},
         **{f"t{n}": ended | {"revocation": told} for n, told in enumerate(Revocation) if n},
     }
@@ -189,7 +198,7 @@ def test_each_choice_of_each_filter_shows_those_and_no_others(
     expected = {
         ("state", "active"): of("active", "idling", "scoped"),
         ("state", "idle-soon"): of("idling", "scoped"),
-        ("state", "over"): of("unused", "old"),
+        ("state", "over"): of("unused", "old", "called"),
         ("state", "ended"): endings,
         ("used", "5m"): of("active", "old"),
         ("used", "1h"): of("active", "old", "idling", "scoped"),
@@ -197,6 +206,7 @@ def test_each_choice_of_each_filter_shows_those_and_no_others(
         ("scope", "openid"): of(*kinds),
         ("scope", "profile"): of(*kinds) - of("scoped"),
         ("scope", "email"): of("scoped"),
+        ("upstream", "photos"): of("called"),
         **{("reason", reason): of(f"r{n}") for n, reason in enumerate(EndReason)},
         **{("revocation", told): of(f"t{n}") for n, told in enumerate(Revocation) if n},
     }
@@ -206,17 +216,17 @@ def test_each_choice_of_each_filter_shows_those_and_no_others(
 
 
 def test_a_provider_can_be_chosen_where_there_are_several(client: Client, three: Any):
-    assert "provider=" not in shown(client).partition("changelist-filter")[2]
+    assert "provider=" not in filters_in(shown(client))
     grants_of(person("zoe"), 1, issuer="https://other.example.org")
     page = shown(client)
-    assert "provider=https%3A%2F%2Fother.example.org" in page
+    assert "provider=https%3A%2F%2Fother.example.org" in filters_in(page)
     assert people_in(shown(client, "?provider=https://other.example.org")) == {"zoe"}
 
 
 def test_a_users_grants_can_be_listed_and_the_filter_taken_away(client: Client, three: Any):
     page = shown(client, f"?user={three['bob'].user_id}")
     assert people_in(page) == {"bob"}
-    assert "By user" in page
+    assert "User: <strong>bob@example.com</strong>" in filters_in(page)
 
 
 def test_days_are_offered_from_the_first_to_the_last_and_only_those(client: Client):
@@ -321,7 +331,8 @@ def test_what_outsiders_wrote_is_text_everywhere(client: Client, ada: User):
     [standing] = grants_of(jane, 1, subject=NASTY, user_agent=NASTY, issuer=f"https://{NASTY}")
     ways = ["", "?q=%3Cscript%3E", "dashboard/", "orders/", f"orders/{order.pk}/"]
     ways += [f"{grant.pk}/{door}/" for door in ("change", "history")]
-    ways += [f"end/?grant={standing.pk}", f"end/?user={jane.pk}"]
+    ways += [f"end/?grant={standing.pk}", f"end/?user={jane.pk}", f"?user={jane.pk}"]
+    ways += [f"end/?provider={quote(standing.issuer)}", f"?provider={quote(standing.issuer)}"]
     pages = [shown(client, way) for way in ways]
     pages.append(client.get(f"/admin/auth/user/{jane.pk}/change/").text)
     pages.append(client.post(f"{HOME}orders/{order.pk}/", {"step": "1"}, follow=True).text)
@@ -380,6 +391,42 @@ def test_no_page_holds_a_secret(client: Client, ada: User, ended: bool):
     if not ended:
         assert "https://api.example.com" in pages[6]
         assert grants.look_into(grant).fingerprint in pages[6]  # type: ignore[union-attr]
+
+
+def test_all_that_wait_can_be_told_again_and_the_count_is_of_all(client: Client):
+    """Nobody answers at this provider; the grants of the list that were told are none of it."""
+    facts: dict[str, Any] = {"ended_at": timezone.now(), "end_reason": "admin"}
+    later = timezone.now() + timedelta(hours=1)
+    waiting = grants_of(person("jane"), 60, revocation="pending", revocation_due_at=later, **facts)
+    grants_of(person("bob"), 2, revocation="done", **facts)
+    form = {"action": "tell_selected", "_selected_action": waiting[0].pk, "select_across": "1"}
+    said = client.post(HOME, form, follow=True).text
+    assert "The provider was told of 0; 60 still wait." in said
+    assert TokenGrant.objects.filter(revocation_due_at__lt=later).count() == 60
+
+
+def test_the_history_says_codes_in_words_and_all_else_to_the_letter(client: Client):
+    [grant] = grants_of(person("jane"), 1)
+    now = timezone.now()
+    notes = {
+        "ended": ["invalid_grant", "laptop stolen"],
+        "revoked": ["done", "unsupported"],
+        "viewed": ["with claims"],
+        "refresh_failed": ["idle"],
+    }
+    for kind, texts in notes.items():
+        for note in texts:
+            GrantEvent.objects.create(grant=grant, at=now, kind=kind, note=note)
+    page = shown(client, f"{grant.pk}/change/").partition('id="grant-timeline"')[2]
+    told = re.findall(r"<strong>([^<]+)</strong>\s*(?:<span[^>]*>([^<]*)</span>)?", page)
+    assert sorted(told) == [
+        ("ended", "laptop stolen"),
+        ("ended", "refused by the provider"),
+        ("refresh failed", "idle"),
+        ("revoked at the provider", ""),
+        ("revoked at the provider", "provider has no revocation endpoint"),
+        ("viewed by an administrator", "with claims"),
+    ]
 
 
 def test_looking_never_ends_a_grant_whose_key_is_gone(client: Client):

@@ -85,6 +85,16 @@ def test_use_is_written_down_once_a_minute(engine: str):
     assert len(second) == len(first) - 1
 
 
+def test_an_upstream_is_written_down_the_first_time_that_it_is_called(engine: str):
+    browser, grant = signed_in()
+    TokenGrant.objects.filter(pk=grant.pk).update(upstreams="photos-of-old weather")
+    first, second = queries_of(browser), queries_of(browser)
+    assert [query["sql"].partition(" ")[0] for query in first][-1] == "UPDATE"
+    assert len(second) == len(first) - 1
+    grant.refresh_from_db()
+    assert grant.upstreams == "photos-of-old weather photos"
+
+
 @pytest.mark.parametrize("change", [{"is_active": False}, {"password": "another"}])
 def test_who_is_disabled_behind_our_back_or_has_a_new_password_is_refused(
     engine: str, change: dict[str, Any]
