@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -439,34 +440,35 @@ def migrated(world: World, name: str, env: dict[str, str]) -> str:
 
 @cache
 def django_environment() -> Path:
-    """Python with what a site installs, and no more: Django's peers, and us."""
-    return environment("django", f"{machine.ROOT}[demo]", editable=True)
+    """Python with what a site installs, and no more: Django's peers, and what we stand on."""
+    project = tomllib.loads((machine.ROOT / "pyproject.toml").read_text())["project"]
+    return environment(
+        "django", [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    )
 
 
 @cache
 def axmp_environment() -> Path:
-    return environment("axmp")
+    return environment("axmp", [])
 
 
-def environment(name: str, *also: str, editable: bool = False) -> Path:
+def environment(name: str, also: list[str]) -> Path:
     """A virtual environment of our own, made when it is asked for. Raises `Missing`."""
-    wanted = PEERS / f"{name}.txt"
     folder, stamp = machine.HOME / name, machine.HOME / name / "installed"
     python = folder / "bin" / "python"
-    said = wanted.read_text() + "".join(also) + sys.version
-    if also:
-        said += (machine.ROOT / "pyproject.toml").read_text()
+    lines = (PEERS / f"{name}.txt").read_text().splitlines()
+    wanted = [*also, *(line for line in lines if line and not line.startswith("#"))]
+    said = "\n".join([sys.version, *wanted])
     if stamp.exists() and stamp.read_text() == said:
         return python
     print(f"set-up: {folder}", file=sys.stderr, flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
-    own = [word for item in also for word in (["--editable", item] if editable else [item])]
-    command = [python, "-m", "pip", "install", "--quiet", "-r", wanted, *own]
+    command = [python, "-m", "pip", "install", "--quiet", *wanted]
     done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
     if done.returncode:
-        lines = [x for x in done.stderr.splitlines() if "ERROR" in x] or ["pip failed"]
-        raise Missing(f"pip cannot install it: {lines[-1]}")
+        reasons = [line for line in done.stderr.splitlines() if "ERROR" in line]
+        raise Missing(f"pip cannot install it: {(reasons or ['no reason given'])[-1]}")
     stamp.write_text(said)
     return python
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.functional import SimpleLazyObject
+from django.utils.functional import SimpleLazyObject, cached_property
 from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
@@ -57,7 +57,7 @@ class CallDoor(Door):
         self.check_permissions(request)
         self.check_throttles(request)
 
-    @property
+    @cached_property
     def mount(self) -> str:
         """The path under which this upstream is served."""
         return f"{reverse('oauthbff:api', kwargs={'rest': self.route.name})}/"

@@ -14,10 +14,15 @@ from typing import Any, NamedTuple, cast
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import connections, router
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from oauthbff.models import TokenGrant
+
+from .rows import digest
 
 _OF_GRANT = {
     *("id", "user_id", "subject", "scopes", "upstreams", "envelope", "session_digest", "version"),
@@ -48,11 +53,39 @@ def read(pk: uuid.UUID) -> Seen | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    values = list(row)
+    return seen(_converted(list(row), converters, using), using)
+
+
+def read_along(session: SessionBase) -> list[Seen]:
+    """Load a session and return the grants that were last used with its key, in one query.
+
+    Nothing happens unless Django's own database engine holds the session, beside the grants,
+    and has not read it yet. What the session points at may not be among them.
+    """
+    if type(session) is not SessionStore or "_session_cache" in vars(session):
+        return []
+    key, using = session.session_key, router.db_for_read(TokenGrant)
+    if key is None or router.db_for_read(SessionStore.get_model_class()) != using:
+        return []
+    connection = connections[using]
+    statement, converters = _compiled_along(using, connection.vendor)
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [digest(key), key, now])
+        rows = cursor.fetchall()
+    if not rows:
+        return []
+    session._session_cache = session.decode(rows[0][0])  # type: ignore[attr-defined]
+    mine = GRANT_COLUMNS.index("id")
+    found = (list(row[1:]) for row in rows)
+    return [seen(_converted(row, converters, using), using) for row in found if row[mine]]
+
+
+def _converted(values: list[Any], converters: dict[int, Any], using: str) -> list[Any]:
     for position, (functions, expression) in converters.items():
         for function in functions:
-            values[position] = function(values[position], expression, connection)
-    return seen(values, using)
+            values[position] = function(values[position], expression, connections[using])
+    return values
 
 
 def seen(values: list[Any], using: str) -> Seen:
@@ -76,6 +109,25 @@ def _compiled(using: str, vendor: str) -> tuple[str, dict[int, Any]]:
     """The statement in this database's dialect, and the converters of its columns."""
     compiler = rows_to_read(pk=uuid.UUID(int=0)).query.get_compiler(using)
     statement, _ = compiler.as_sql()
+    return statement, compiler.get_converters([column for column, _, _ in compiler.select])
+
+
+@cache
+def _compiled_along(using: str, vendor: str) -> tuple[str, dict[int, Any]]:
+    """The session's row, and beside it those of `_compiled` whose digest is that of its key."""
+    compiler = rows_to_read(session_digest="").query.get_compiler(using)
+    compiler.as_sql()
+    tables, _ = compiler.get_from_clause()
+    columns = ", ".join(sql for _, (sql, _), _ in compiler.select)
+    quote = connections[using].ops.quote_name
+    session = SessionStore.get_model_class()._meta
+    field = {f.name: f"s.{quote(f.column)}" for f in session.concrete_fields}
+    grant = f"{quote(TokenGrant._meta.db_table)}.{quote('session_digest')}"
+    statement = (
+        f"SELECT {field['session_data']}, {columns} FROM {quote(session.db_table)} s "  # noqa: S608
+        f"LEFT OUTER JOIN ({' '.join(tables)}) ON ({grant} = %s) "
+        f"WHERE {field['session_key']} = %s AND {field['expire_date']} > %s"
+    )
     return statement, compiler.get_converters([column for column, _, _ in compiler.select])
 
 

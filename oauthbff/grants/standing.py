@@ -22,7 +22,7 @@ from oauthbff.models import EndReason, TokenGrant
 from .ending import end
 from .judging import HANDLE, is_their_session, touch_is_due, why_due
 from .opening import open_envelope
-from .reading import Seen, read
+from .reading import Seen, read, read_along
 from .refreshing import lease_is_free
 from .rows import digest, seconds_until
 
@@ -101,6 +101,7 @@ def expires_in(grant: TokenGrant) -> int:
 
 def _find(request: HttpRequest) -> TokenGrant:
     presented = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    along = read_along(request.session)
     handle = request.session.get(HANDLE)
     if handle is None:
         reason = _fallen(presented) if presented and not request.session.session_key else None
@@ -108,7 +109,8 @@ def _find(request: HttpRequest) -> TokenGrant:
             raise LoginRequired("the session points at no grant")
         _keep_cookie(request)
         raise GrantEnded(reason)
-    seen = read(uuid.UUID(str(handle)))
+    pk = uuid.UUID(str(handle))
+    seen = next((one for one in along if one.grant.pk == pk), None) or read(pk)
     if seen is None:
         request.session.flush()
         raise LoginRequired("the grant is gone")
