@@ -123,9 +123,12 @@ def of_calls(figures: Figures, own: Path) -> str:
     draw_throughput(figures, own, main, base, keys)
     parts.append(of_cost(figures, main, keys))
     parts.append(of_latency(figures, crowds, base, keys))
-    large = [load for load in figures["calls"] if not load.startswith("1k/")]
+    large = [load for load in figures["calls"] if not load.startswith(("1k/", "slow/"))]
     if large:
         parts.append(of_large(figures, large, keys))
+    if "slow/256" in figures["calls"]:
+        parts.append(of_slow(figures, keys))
+    parts.append(of_goals(figures, main))
     return "\n\n".join(parts)
 
 
@@ -199,6 +202,45 @@ def of_large(figures: Figures, large: list[str], keys: list[str]) -> str:
     )
 
 
+def of_slow(figures: Figures, keys: list[str]) -> str:
+    rows = [
+        [name_of(figures, key), shown(figures, "slow/256", key, "direct", rps)]
+        for key in keys
+        if key in figures["calls"]["slow/256"]
+    ]
+    return f"""## Slow upstreams
+
+256 calls at once to an API that takes 200 ms, one process: throughput, where 1 is that of the API
+without anybody in between.
+
+{table(["", "of the ideal"], rows)}"""
+
+
+#: What is aimed at: words, target, divided by, of what, at least or at most, how much.
+GOALS = [
+    ("DRF door, granian: views' worth", "door-granian-pg", "view-granian", "cpu", "≤", 2.5),
+    ("DRF door, gunicorn: views' worth", "door-gunicorn-pg", "view-gunicorn", "cpu", "≤", 2.0),
+    ("DRF door, gunicorn, against `requests.get`", "door-gunicorn-pg", "mozilla", "rps", "≥", 10),
+    ("… against `requests.Session`", "door-gunicorn-pg", "mozilla-tuned", "rps", "≥", 4),
+    ("lane against mod_auth_openidc", "lane-uvicorn-redis", "apache-shm", "rps", "≥", 0.6),
+    ("… with Redis", "lane-uvicorn-redis", "apache-redis", "rps", "≥", 1.5),
+    ("… against `requests.get`", "lane-uvicorn-redis", "mozilla", "rps", "≥", 30),
+]
+
+
+def of_goals(figures: Figures, main: str) -> str:
+    rows = []
+    for words, key, base, what, sign, bound in GOALS:
+        found = ratio(figures, main, key, base, cpu if what == "cpu" else rps)
+        if found is None:
+            rows.append([words, f"{sign} {bound:g}", "–", "not measured"])
+            continue
+        met = found.value <= bound if sign == "≤" else found.value >= bound
+        rows.append([words, f"{sign} {bound:g}", str(found), "met" if met else "**not met**"])
+    heads = ["1 KB, 16 connections", "goal", "measured", ""]
+    return "## Goals\n\n" + table(heads, rows)
+
+
 def of_statements(figures: Figures, own: Path) -> str:
     rows = [
         [name_of(figures, key), f"{found['postgresql']:.2f}", f"{found['redis']:.2f}"]
@@ -208,6 +250,88 @@ def of_statements(figures: Figures, own: Path) -> str:
         "## Questions per call\n\nStatements and commands, counted by the stores themselves over a "
         "hundred calls of one session.\n\n" + table(["", "PostgreSQL", "Redis"], rows)
     )
+
+
+def of_streams(figures: Figures, own: Path) -> str:
+    sizes = sorted({size for found in figures["streams"].values() for size in found}, key=int)
+    rows = []
+    for key, found in figures["streams"].items():
+        cells = []
+        for size in sizes:
+            one = found.get(size)
+            if one is None:
+                cells += ["–", "–", "–"]
+            else:
+                kib = f"{one['bytes'] / 1024:.0f}" if one["alive"] > 1 else "–"
+                cells += [str(one["alive"]), kib, str(one["threads"][1])]
+        rows.append([name_of(figures, key), *cells])
+    heads = ["", *(f"{what} of {s}" for s in sizes for what in ("alive", "KiB each", "threads"))]
+    return f"""## Event streams
+
+Streams of one event each two seconds: how many of them were alive, that is, had got events; what
+memory each of these took (proportional set size of the server's processes, above that after a few
+streams); and how many threads there were. Who cannot keep a hundred is not asked for a thousand.
+
+{table(heads, rows)}"""
+
+
+def of_storms(figures: Figures, own: Path) -> str:
+    rows = []
+    for key, one in figures["storms"].items():
+        if "failed" in one:
+            rows.append([name_of(figures, key), "failed", "–", "–"])
+            continue
+        total = one["rounds"] * one["calls"]
+        rows.append(
+            [
+                name_of(figures, key),
+                f"{one['asked'] / one['rounds']:.3g}",
+                f"{one['spent']}",
+                f"{one['right']} of {total}",
+            ]
+        )
+    heads = ["", "questions to the provider per expiry", "spent tokens shown", "calls answered"]
+    return f"""## Refresh storms
+
+64 calls at once meet a token that has expired, three times over, at a provider that rotates refresh
+tokens and ends a session whose spent token is shown again. One question per expiry is right.
+mozilla-django-oidc keeps no refresh token: its users are sent to the provider again.
+
+{table(heads, rows)}"""
+
+
+def of_growth(figures: Figures, own: Path) -> str:
+    found = {int(size): one["shots"] for size, one in figures["growth"].items() if one["shots"]}
+    first = min(found)
+    rows, curve = [], []
+    for size, shots in found.items():
+        pairs = [
+            (mine["rps"] / base["rps"], cpu(mine) / cpu(base), mine["p50"] / base["p50"])
+            for mine, base in zip(shots, found[first], strict=False)
+        ]
+        cells = [
+            str(Ratio(median(column), min(column), max(column)))
+            for column in zip(*pairs, strict=True)
+        ]
+        curve.append(median(pair[0] for pair in pairs))
+        rows.append([f"{size:,}", *cells])
+    (own / "growth.svg").write_text(
+        pictures.lines(
+            "Throughput by number of grants",
+            f"calls per second, {first:,} grants are 1",
+            list(found),
+            {"DRF door": curve},
+        )
+    )
+    heads = ["grants", "throughput", "processor time per call", "p50"]
+    return f"""## Growth
+
+The DRF door on granian and PostgreSQL, 1 KB, 16 connections, with that many grants (one in ten
+stands) and a tenth as many sessions; {first:,} is 1.
+
+![Growth](benchmark/growth.svg)
+
+{table(heads, rows)}"""
 
 
 def absent(figures: Figures) -> str:
@@ -231,12 +355,21 @@ def failures(figures: Figures) -> list[tuple[str, str]]:
             for key, each in there.items()
             if "failed" in each
         ]
+    for chapter in ("storms", "growth"):
+        found += [
+            (f"{figures['targets'].get(key, {}).get('name', key)}, {chapter}", one["failed"][:300])
+            for key, one in figures.get(chapter, {}).items()
+            if "failed" in one
+        ]
     return found
 
 
 SECTIONS: dict[str, Callable[[Figures, Path], str]] = {
     "calls": of_calls,
     "statements": of_statements,
+    "streams": of_streams,
+    "storms": of_storms,
+    "growth": of_growth,
 }
 
 

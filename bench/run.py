@@ -12,6 +12,7 @@ apt-get install wrk nginx-light apache2 libapache2-mod-auth-openidc postgresql r
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import sys
 import time
 from pathlib import Path
@@ -20,12 +21,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench import machine, report  # noqa: E402
-from bench.chapters import Figures, calls, statements  # noqa: E402
+from bench.chapters import Figures, calls, growth, statements, storms, streams  # noqa: E402
 from bench.targets import Missing, Target, Wrong, chosen, django_environment  # noqa: E402
 from bench.world import World, register  # noqa: E402
 from tests.support.processes import ChildFailed  # noqa: E402
 
-CHAPTERS = ("calls", "statements")
+CHAPTERS = ("calls", "statements", "streams", "storms", "growth")
+#: Who is asked to keep event streams open, and who meets an expired token: one of each kind.
+STREAMS = ("nginx", "apache-shm", "axmp", "door-gunicorn-redis", "door-uvicorn-redis", "lane-*")
+STORMS = ("apache-redis", "axmp", "door-gunicorn-pg", "door-uvicorn-pg", "lane-uvicorn-*")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,10 +101,32 @@ def run(targets: list[Target], options: argparse.Namespace) -> Figures:
                 )
             if "statements" in options.chapters:
                 figures["statements"] = statements.measure(world, started, progress)
+            if "streams" in options.chapters:
+                sizes = streams.SIZES[:1] if options.quick else streams.SIZES
+                figures["streams"] = streams.measure(
+                    world, among(started, STREAMS), sizes=sizes, progress=progress
+                )
+            stop(started)
+            if "storms" in options.chapters:
+                again = among(chosen(options.only), STORMS)
+                figures["storms"] = storms.measure(world, again, progress)
+            if "growth" in options.chapters and world.postgres_port:
+                sizes = growth.SIZES[:2] if options.quick else growth.SIZES
+                figures["growth"] = growth.measure(
+                    world, sizes=sizes, rounds=rounds, progress=progress
+                )
         finally:
-            for target in started:
-                target.stop()
+            stop(started)
     return figures
+
+
+def stop(targets: list[Target]) -> None:
+    for target in targets:
+        target.stop()
+
+
+def among(targets: list[Target], patterns: tuple[str, ...]) -> list[Target]:
+    return [t for t in targets if any(fnmatch.fnmatch(t.key, each) for each in patterns)]
 
 
 def start(world: World, targets: list[Target], figures: Figures) -> list[Target]:

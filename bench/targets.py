@@ -6,6 +6,7 @@ A target that is not there is missing, with the reason; it is never left out in 
 from __future__ import annotations
 
 import base64
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -28,6 +29,8 @@ from tests.support.ports import LOOPBACK, free_port
 from tests.support.processes import Child, ChildFailed
 from tests.support.provider import CLIENT_ID, CLIENT_SECRET, NodeProvider
 
+#: What the upstream says of a call without a body.
+NOTHING_SENT = f'{{"bytes": 0, "sha256": "{hashlib.sha256().hexdigest()}"}}'.encode()
 PEERS = Path(__file__).parent / "peers"
 THREADS = 8
 KEY = base64.b64encode(os.urandom(32)).decode()
@@ -156,7 +159,8 @@ class Target:
                 "POST",
                 world.upload,
             )
-        return Request(self.port, self.mount + name, self.headers, world.contents[name])
+        expected = {**world.contents, "slow": NOTHING_SENT}[name]
+        return Request(self.port, self.mount + name, self.headers, expected)
 
     def stop(self) -> None:
         if self.child:
@@ -361,11 +365,11 @@ class Door(Target):
         if self.redis:
             env["CACHE_URL"] = world.redis_url(22)
             env["SESSION_ENGINE"] = "django.contrib.sessions.backends.cached_db"
+        # As project/wsgi.py has it: kept connections; under ASGI the pool, where there is one.
         if self.database == "sqlite":
             env["DATABASE_URL"] = f"sqlite:///{world.folder}/{self.key}.sqlite3"
-        else:
-            # As the docs have it: kept connections under WSGI, the pool under ASGI.
-            env |= {"DATABASE_POOL": "True"} if self.asynchronous else {"CONN_MAX_AGE": "60"}
+        elif self.asynchronous:
+            env["DATABASE_POOL"] = "True"
         return {**env, **self.changes}
 
     @property
@@ -442,9 +446,9 @@ def migrated(world: World, name: str, env: dict[str, str]) -> str:
 def django_environment() -> Path:
     """Python with what a site installs, and no more: Django's peers, and what we stand on."""
     project = tomllib.loads((machine.ROOT / "pyproject.toml").read_text())["project"]
-    return environment(
-        "django", [*project["dependencies"], *project["optional-dependencies"]["demo"]]
-    )
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["demo"], *extras.get("lane", [])]
+    return environment("django", wanted)
 
 
 @cache
@@ -562,17 +566,18 @@ def everybody() -> list[Target]:
         ),
         *(
             LaneTarget(
-                f"lane-{server}",
-                f"oauthbff, lane, {SERVERS[server]}, PostgreSQL and Redis",
-                shared + "Redis",
+                f"lane-{server}-{key}",
+                f"oauthbff, lane, {SERVERS[server]}, {STORES[key]}",
+                shared + STORES[key],
                 server=server,
                 module="bench.peers.lane",
-                redis=True,
+                redis=key == "redis",
                 view=f"view-{server}",
                 needs_postgres=True,
-                needs_redis=True,
+                needs_redis=key == "redis",
             )
             for server in ("uvicorn", "granian")
+            for key in ("pg", "redis")
         ),
     ]
 

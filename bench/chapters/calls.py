@@ -20,12 +20,13 @@ class Load:
     seconds: float
 
 
-#: 1 KB in the three crowds, then what is large.
+#: 1 KB in the three crowds, then what is large, then what takes the upstream 200 ms.
 LOADS = [
     *(Load("1k", connections, 1) for connections in (1, 16, 64)),
     Load("100k", 16, 1),
     Load("10m", 4, 1),
     Load("upload", 4, 1),
+    Load("slow", 256, 2),
 ]
 QUICK = [Load("1k", 16, 1)]
 
