@@ -121,7 +121,7 @@ def _compiled_along(using: str, vendor: str) -> tuple[str, dict[int, Any]]:
     columns = ", ".join(sql for _, (sql, _), _ in compiler.select)
     quote = connections[using].ops.quote_name
     session = SessionStore.get_model_class()._meta
-    field = {f.name: f"s.{quote(f.column)}" for f in session.concrete_fields}
+    field = {f.name: f"s.{quote(str(f.column))}" for f in session.concrete_fields}
     grant = f"{quote(TokenGrant._meta.db_table)}.{quote('session_digest')}"
     statement = (
         f"SELECT {field['session_data']}, {columns} FROM {quote(session.db_table)} s "  # noqa: S608
