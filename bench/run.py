@@ -28,8 +28,16 @@ from tests.support.processes import ChildFailed  # noqa: E402
 
 CHAPTERS = ("calls", "statements", "streams", "storms", "growth")
 #: Who is asked to keep event streams open, and who meets an expired token: one of each kind.
-STREAMS = ("nginx", "apache-shm", "axmp", "door-gunicorn-redis", "door-uvicorn-redis", "lane-*")
-STORMS = ("apache-redis", "axmp", "door-gunicorn-pg", "door-uvicorn-pg", "lane-uvicorn-*")
+STREAMS = (
+    "nginx",
+    "apache-shm",
+    "axmp",
+    "door-gunicorn-redis",
+    "door-uvicorn-redis",
+    "lane-*",
+    "edge",
+)
+STORMS = ("apache-redis", "axmp", "door-gunicorn-pg", "door-uvicorn-pg", "lane-uvicorn-*", "edge")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 import venv
 from collections.abc import Callable
@@ -34,6 +35,7 @@ NOTHING_SENT = f'{{"bytes": 0, "sha256": "{hashlib.sha256().hexdigest()}"}}'.enc
 PEERS = Path(__file__).parent / "peers"
 THREADS = 8
 KEY = base64.b64encode(os.urandom(32)).decode()
+EDGE_SECRET = base64.b64encode(os.urandom(32)).decode()
 SECRET = "a-secret-key-of-the-benchmark-long-enough-for-django-50"  # noqa: S105
 SCOPES = "openid profile email groups photos.read"
 
@@ -401,6 +403,51 @@ class LaneTarget(Door):
             raise Missing("this version has no oauthbff.lane")
 
 
+class EdgeTarget(Door):
+    """nginx carries and asks the DRF door's site; both on the same core."""
+
+    inner: Child | None = None
+
+    def require(self) -> None:
+        super().require()
+        if importlib.util.find_spec("oauthbff.management.commands.oauthbff_edge") is None:
+            raise Missing("this version has no manage.py oauthbff_edge")
+        if machine.program("nginx", "/usr/sbin/nginx") is None:
+            raise Missing("nginx is not installed (apt-get install nginx-light)")
+
+    @property
+    def groups(self) -> list[int]:
+        return [*super().groups, *([self.inner.pid] if self.inner else [])]
+
+    def launch(self, world: World, provider: NodeProvider) -> Child:
+        front, self.port = self.port, free_port()
+        try:
+            env = self.environment(world, provider)
+            env |= {"OAUTHBFF_BASE_URL": f"http://localhost:{front}"}
+            env |= {
+                "OAUTHBFF_EDGE_SECRET": EDGE_SECRET,
+                "DATABASE_URL": migrated(world, "ours", env),
+            }
+            django = f"{LOOPBACK}:{self.port}"
+            command = served(self, self.module, asynchronous=False)
+            self.inner = world.child(f"{self.key}-django", command, self.port, env=env)
+        finally:
+            self.port = front
+        state = Path(tempfile.mkdtemp(prefix=f"{self.key}-", dir=world.folder))
+        words = f"nginx --whole --state {state} --django {django} --access-log /dev/null"
+        logs = f"--error-log {state}/error.log --output {state}/configuration"
+        manage(env, "oauthbff_edge", *words.split(), *logs.split())
+        nginx = str(machine.program("nginx", "/usr/sbin/nginx"))
+        command = machine.pinned(machine.SERVER_CORE, [nginx, "-c", state / "configuration"])
+        return world.child(self.key, command, self.port)
+
+    def stop(self) -> None:
+        super().stop()
+        if self.inner:
+            self.inner.stop()
+            self.inner = None
+
+
 # ---------------------------------------------------------------------------------- helpers
 
 
@@ -578,6 +625,12 @@ def everybody() -> list[Target]:
             )
             for server in ("uvicorn", "granian")
             for key in ("pg", "redis")
+        ),
+        EdgeTarget(
+            "edge",
+            "oauthbff, edge, nginx and gunicorn, PostgreSQL",
+            shared + "PostgreSQL, remembered a second",
+            needs_postgres=True,
         ),
     ]
 

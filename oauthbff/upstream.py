@@ -16,9 +16,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import cache
-from http.client import HTTPException, RemoteDisconnected
+from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 
-from urllib3 import HTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
@@ -48,7 +47,7 @@ class Answer:
 
     def __init__(self, response: HTTPResponse, line: _Line, method: str, place: Place) -> None:
         self.status = response.status
-        self.headers: Headers = list(response.headers.iteritems())
+        self.headers: Headers = list(response.headers.items())
         self.bodyless = method == "HEAD" or response.status in BODYLESS
         self._response = response
         self._line = line
@@ -74,6 +73,8 @@ class Answer:
         self._check_time()
         try:
             chunk = b"" if self.bodyless else self._response.read1(CHUNK_BYTES)
+            if not chunk and not self.bodyless and self._response.length:
+                raise IncompleteRead(b"", self._response.length)
         except (ReadTimeoutError, TimeoutError):
             raise UpstreamTimeout("the upstream fell silent") from None
         except (HTTPError, HTTPException, OSError, ValueError, AttributeError) as exc:
@@ -117,10 +118,11 @@ class Answer:
         if self.on_close is not None:
             self.on_close(self)
         if self._whole and not self._smuggles():
+            self._response.close()
             self._line.keep()
         else:
             self._line.drop()
-        self._response.close()
+            self._response.close()
         self._place.leave()
 
     def _smuggles(self) -> bool:
@@ -277,7 +279,8 @@ def _once(
         connected = True
         line.wait_at_most(min(upstream.timeouts.first_byte, upstream.timeouts.total))
         _send(line.connection, method, target, headers, body, length)
-        response = line.connection.getresponse()
+        # Not urllib3's, which makes an answer of its own and reads the head a second time.
+        response = http.client.HTTPConnection.getresponse(line.connection)
         line.wait_at_most(upstream.timeouts.idle)
     except BaseException as exc:
         line.drop()
