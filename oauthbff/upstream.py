@@ -73,7 +73,9 @@ class Answer:
         self._check_time()
         try:
             chunk = b"" if self.bodyless else self._response.read1(CHUNK_BYTES)
-            if not chunk and not self.bodyless and self._response.length:
+            if self._response.length == 0:
+                self._response.close()  # everything is here
+            elif not chunk and not self.bodyless and self._response.length:
                 raise IncompleteRead(b"", self._response.length)
         except (ReadTimeoutError, TimeoutError):
             raise UpstreamTimeout("the upstream fell silent") from None
