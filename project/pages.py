@@ -5,7 +5,12 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from django.contrib.auth import REDIRECT_FIELD_NAME
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBadRequest,
+    HttpResponseRedirect,
+)
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -37,3 +42,8 @@ def admin_login(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
         return render(request, "no_staff.html", status=403)
     return HttpResponseRedirect(f"{reverse('oauthbff:login')}?{urlencode({'return_to': wanted})}")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's own looks for a CSRF token in the body first, and is a 500 if that is malformed."""
+    return HttpResponseBadRequest("Bad request.", content_type="text/plain")

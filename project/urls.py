@@ -10,6 +10,8 @@ from . import pages
 admin.site.site_header = "Overprint"
 admin.site.index_title = "Behind the counter"
 
+handler400 = pages.bad_request
+
 urlpatterns = [
     path("", pages.index),
     path("bff/", include("oauthbff.urls")),

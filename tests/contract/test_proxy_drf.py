@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.support.caller import Caller, signed_in
+from tests.support.upstream import answer
 
 TABLE = {
     "NotAuthenticated": (401, "login_required"),
@@ -73,6 +74,17 @@ def test_a_permission_that_asks_for_the_body_gets_none_and_takes_none(jane: Call
     said = jane.ask("POST", "guarded/1?read=data", *line, body=b"{}")
     assert (said.status, said.code) == (415, "unsupported_media_type")
     assert jane.reached() == []
+
+
+def test_no_accept_and_no_format_is_drfs_business(jane: Caller):
+    """DRF would answer 406 to the first, 404 to the second, and itself to the third."""
+    jane.upstream.on("/guarded/1.csv", answer(b"a;b", headers=[("Content-Type", "text/csv")]))
+    for wish in ("text/event-stream", "image/*", "application/x-nothing", "*", ""):
+        said = jane.ask("GET", "guarded/1.csv?format=csv&_method=DELETE", f"Accept: {wish}")
+        assert (said.status, said.body, said.get("Content-Type")) == (200, b"a;b", "text/csv"), wish
+    assert set(jane.reached()) == {"GET /guarded/1.csv?format=csv&_method=DELETE"}
+    said = jane.ask("OPTIONS", "guarded/1")
+    assert (said.status, said.code) == (405, "method_not_allowed")
 
 
 def test_a_throttle_counts_each_person_for_themselves(jane: Caller):

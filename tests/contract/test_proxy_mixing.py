@@ -32,8 +32,8 @@ from tests.support.upstream import (
     raw,
 )
 
-USERS = 20
-CALLS = 20  # of each
+USERS = 50
+CALLS = 20  # of each: a thousand
 
 
 class Subjects:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oauthbff.conf import Upstream
 from oauthbff.errors import (
@@ -15,6 +17,7 @@ from oauthbff.errors import (
 )
 from oauthbff.forwarding import (
     CHUNK_BYTES,
+    REQUEST_HEADERS,
     Meter,
     check_length,
     declared_length,
@@ -26,6 +29,7 @@ from oauthbff.forwarding import (
     is_replayable,
     raw_target,
     refuses_token,
+    request_headers,
     via,
 )
 
@@ -219,3 +223,53 @@ def test_rh6_our_word_on_who_asked(address: str | None, node: str) -> None:
 
 def test_rh7_our_pseudonym() -> None:
     assert via("https://app.example.com:8443") == "1.1 app.example.com:8443"
+
+
+# ------------------------------------------------------------------------ whatever is said: RP-3
+
+WORDS = st.sampled_from(
+    """Host host X-Forwarded-Host Forwarded Via Connection Cookie cookie Authorization DPoP Accept
+    X-Tenant x-tenant Content-Type Content-Length Transfer-Encoding Upgrade Expect TE Proxy-X
+    Sec-Fetch-Site Accept-Encoding User-Agent Range Origin Referer X-BFF X-Request-ID""".split()
+)
+VALUES = st.text(alphabet="aA0 ,;=:/.\r\n\t\x00\xe9\u0100", max_size=12) | WORDS
+GREEDY = Upstream(
+    name="greedy",
+    url="https://p.example.com:8443/v1/",
+    headers=("X-Tenant", "Cookie", "Authorization", "Host", "*", "Connection", "Content-Length"),
+)
+
+
+@given(
+    given=st.dictionaries(WORDS | st.text(max_size=8), VALUES, max_size=8),
+    connection=st.lists(WORDS, max_size=4),
+    route=st.sampled_from([PICTURES, GREEDY]),
+    token=st.sampled_from([None, "Bearer ours"]),
+)
+def test_rp3_whatever_is_said_in_headers_the_new_request_is_ours(
+    given: dict[str, str], connection: list[str], route: Upstream, token: str | None
+) -> None:
+    lower = {name.lower(): value for name, value in given.items()}
+    lower["connection"] = ", ".join(connection)
+    headers = request_headers(
+        lambda name: lower.get(name.lower()),
+        route,
+        authorization=token,
+        via="1.1 ours",
+        forwarded="for=192.0.2.1",
+        request_id="ours",
+    )
+    names = [name.lower() for name, _ in headers]
+    values = dict(zip(names, (value for _, value in headers), strict=True))
+    assert len(names) == len(set(names))
+    assert values["host"] == route.parts.netloc
+    assert (values["via"], values["forwarded"]) == ("1.1 ours", "for=192.0.2.1")
+    assert values.get("authorization") == token
+    assert values["x-request-id"] == "ours"
+    allowed = {name.lower() for name in REQUEST_HEADERS} | {"x-tenant", "user-agent", "*"}
+    ours = {"host", "via", "forwarded", "authorization", "user-agent", "accept-encoding"}
+    assert set(names) <= allowed | ours
+    named = {name.lower() for name in connection}
+    assert not (set(names) & named) - ours - {"x-request-id"}
+    for value in values.values():
+        assert not set(value) & set("\r\n\x00\u0100")
