@@ -4,8 +4,8 @@
     DEFAULT_EXCEPTION_REPORTER_FILTER = "oauthbff.reporting.ExceptionReporterFilter"
 
 Django's own filter hides by the names of settings and variables, and nothing at all while
-DEBUG is on. Ours shows no variable of a frame that handles tokens, no cookie, and no query
-parameter that a provider sends.
+DEBUG is on. Ours shows no variable of a frame that handles tokens, no cookie, and no parameter
+that a provider sends, in a query or in a form.
 """
 
 from __future__ import annotations
@@ -44,6 +44,12 @@ class ExceptionReporterFilter(debug.SafeExceptionReporterFilter):
 
     def get_safe_cookies(self, request: HttpRequest) -> dict[str, Any]:
         return dict.fromkeys(super().get_safe_cookies(request), HIDDEN)
+
+    def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
+        return {
+            name: HIDDEN if name in PARAMETERS or self.hidden_settings.search(name) else value
+            for name, value in super().get_post_parameters(request).items()
+        }
 
     def get_traceback_frame_variables(
         self, request: HttpRequest | None, tb_frame: FrameType

@@ -62,6 +62,9 @@ class Aside(dict[str, Any]):
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__()
 
+    def __repr__(self) -> str:
+        return f"<Aside of {len(self)}>"
+
     def save(self) -> None:
         pass
 
