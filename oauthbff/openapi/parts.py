@@ -119,6 +119,7 @@ def schemas() -> Json:
                 "title": {"type": "string"},
                 "status": {"type": "integer"},
                 "code": {"type": "string"},
+                "detail": {"type": "string"},
                 "reason": reason,
             },
         },

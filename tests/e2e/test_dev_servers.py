@@ -29,6 +29,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         ". .venv/bin/activate": "true",
         "pip install oauthbff": "true",  # it is there; the tutorial's own test installs the wheel
         "python manage.py oauthbff_doctor": "true",
+        "--save-dev vite": "--save-dev vite@8.4.0",  # a newer one is not our news
         "-m oauthbff.testing": f"-m oauthbff.testing --provider-port {PROVIDER} --api-port {API}",
         ":9000": f":{PROVIDER}",
         ":9001": f":{API}",
