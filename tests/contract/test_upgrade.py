@@ -52,6 +52,7 @@ def test_every_step_of_the_page_and_everybody_is_found_again(
     env = outside_the_repository(PATH=path, PYTHONPATH=str(ROOT), OP=strict.issuer)
     instead = {
         "pip install oauthbff": "true",  # it is there; the tutorial installs the wheel
+        "2027-01-31": str(tomorrow()),
         "https://id.example.com": strict.issuer,
         "https://app.example.com": home,
         "https://photos.example.com/v1/": f"http://127.0.0.1:{free_port()}/",
@@ -90,6 +91,10 @@ def test_every_step_of_the_page_and_everybody_is_found_again(
     assert "the provider does not vouch for the address" in log
 
 
+def tomorrow() -> datetime.date:
+    return datetime.datetime.now(tz=datetime.UTC).date() + datetime.timedelta(days=1)
+
+
 def people(desk: Desk) -> list[tuple[int, str]]:
     return [(pk, mail) for pk, mail in json.loads(desk.shell("python manage.py people"))]
 
@@ -99,8 +104,7 @@ def people(desk: Desk) -> list[tuple[int, str]]:
 
 @pytest.fixture
 def until_tomorrow(settings: Any) -> None:
-    day = datetime.datetime.now(tz=datetime.UTC).date() + datetime.timedelta(days=1)
-    settings.OAUTHBFF = {**settings.OAUTHBFF, "MATCH_EMAIL_UNTIL": day.isoformat()}
+    settings.OAUTHBFF = {**settings.OAUTHBFF, "MATCH_EMAIL_UNTIL": tomorrow().isoformat()}
 
 
 @pytest.fixture
