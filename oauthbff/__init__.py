@@ -13,6 +13,7 @@ The way in, room by room, from the pure to the doors:
     origin          is this call made by our own page?                          (pure)
     client_auth     how we show the provider who we are                         (pure)
     claims          judging ID tokens and token responses                       (pure)
+    fronting/       the configuration of a proxy in front                       (pure)
     diagnosis       what a doctor makes of provider and site                    (pure)
     forwarding/     what may pass between browser and upstream                  (pure)
     breaker         is an upstream left alone for a while?                      (pure)

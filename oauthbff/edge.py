@@ -30,11 +30,14 @@ from .door import harden
 #: What the proxy says, each time. `X-Forwarded-Method` and `-Uri` are Caddy's and Traefik's names.
 SECRET, ADDRESS, LENGTH = "X-BFF-Edge", "X-BFF-Edge-Address", "X-BFF-Edge-Length"
 METHOD, TARGET = "X-Forwarded-Method", "X-Forwarded-Uri"
-#: A proxy that drops the body of a refusal (nginx) asks with this header, and gets the whole
-#: refusal in a header of the same name as well.
-PROBLEM = "X-BFF-Problem"
+#: A proxy that drops the body of a refusal (nginx) asks with this header, and gets body and status
+#: in headers as well.
+PROBLEM, STATUS = "X-BFF-Problem", "X-BFF-Status"
 #: Whole seconds for which an answer may be remembered.
 REMEMBER = "X-BFF-Remember"
+#: The same for nginx, which counts in ticks of its clock and keeps an answer for up to one more
+#: than it is told; unless it says that it forgets at each tick of a second anyway.
+NGINX_REMEMBER, TICKS = "X-Accel-Expires", "X-BFF-Edge-Ticks"
 
 
 class AuthorizeDoor(CallDoor):
@@ -47,6 +50,7 @@ class AuthorizeDoor(CallDoor):
         response = super().dispatch(request, *args, **kwargs)
         if tells_problem and response.status_code != 200:
             response[PROBLEM] = response.content.decode("ascii")  # type: ignore[attr-defined]
+            response[STATUS] = str(response.status_code)
         return response
 
     def rest(self, **kwargs: Any) -> str:
@@ -69,6 +73,7 @@ class AuthorizeDoor(CallDoor):
         seconds = self.remembered(token, timezone.now())
         if seconds > 0:
             response[REMEMBER] = str(seconds)
+            response[NGINX_REMEMBER] = str(1 if TICKS in request.headers else seconds - 1)
         return response
 
     get = head = post = put = patch = delete = answer

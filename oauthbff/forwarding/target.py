@@ -15,6 +15,19 @@ from oauthbff.errors import MethodRefused, NoSuchUpstream, PathRefused
 MAX_PATH = 8 * 1024
 MAX_QUERY = 16 * 1024
 
+#: Paths and queries that can mean one thing only, in the language that Python and PCRE share: for
+#: a proxy in front. `check_path` and `check_query` pass each of them, and more beside them.
+PLAIN_SEGMENT = r"(?!\.{1,2}(?:[/?#]|$))[A-Za-z0-9._~!$&'()*+,=:@-]+"
+PLAIN_QUERY = r"(?:[?][!-\x22$-~]*)?"
+PLAIN_REST = f"(?:{PLAIN_SEGMENT}/)*(?:{PLAIN_SEGMENT})?{PLAIN_QUERY}"
+#: The same for an address that an upstream tells (`Location`): encoded characters may be in it,
+#: but none that separates or controls, and a fragment behind it.
+_TOLD = (
+    r"(?!\.{1,2}(?:[/?#]|$))"
+    r"(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%(?!2[5EFef]|5[Cc]|7[Ff]|[01])[0-9A-Fa-f]{2})+"
+)
+TOLD_REST = f"(?:{_TOLD}/)*(?:{_TOLD})?{PLAIN_QUERY}(?:#[!-~]*)?"
+
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
 _QUERY = re.compile(r"[\x21-\x7e]*")
 

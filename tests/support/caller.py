@@ -19,9 +19,11 @@ from typing import Any
 
 from tests.support.browser import Browser
 from tests.support.ports import LOOPBACK, free_port
-from tests.support.site import Site
+from tests.support.site import EDGE_SECRET, Site
 from tests.support.upstream import RecordingUpstream
 
+#: The ways in which a proxy in front carries the call; what they do not keep is in `deviations`.
+EDGES: dict[str, dict[str, Any]] = {"nginx": {"server": "gunicorn", "front": "nginx"}}
 #: The ways a call can be carried: what `Site` is started with. Each proxy test runs through each.
 DOORS: dict[str, dict[str, Any]] = {
     "gunicorn": {"server": "gunicorn"},
@@ -36,7 +38,6 @@ ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 HASTY = {"connect": 0.5, "first_byte": 0.6, "idle": 0.6}  # seconds
 NEVER = {"failures": 0}  # the breaker is off
 SMALL_BODY = 100_000
-EDGE_SECRET = "edge-secret-of-the-tests.0123456789/abcdef"
 
 
 @functools.cache
@@ -162,7 +163,12 @@ class Caller:
 
     @property
     def sees_the_raw_target(self) -> bool:
-        """Whether the server tells an absolute form, and an empty query from none."""
+        """Whether an absolute form of the target is told from an ordinary one."""
+        return self.site.server == "gunicorn" and not self.site.front
+
+    @property
+    def keeps_an_empty_query(self) -> bool:
+        """Whether a query that is there and empty is told from none."""
         return self.site.server == "gunicorn"
 
     @property
@@ -228,7 +234,7 @@ def _bytes(line: str | bytes) -> bytes:
 def proxy_site(make_site: Callable[..., Site], upstream: RecordingUpstream, door: str) -> Site:
     """The site of all proxy tests, behind one of `DOORS`."""
     env = {"OAUTHBFF_EDGE_SECRET": EDGE_SECRET}
-    options = DOORS.get(door) or {"server": door}
+    options = (DOORS | EDGES).get(door) or {"server": door}
     return make_site(upstreams=routes(upstream.url), env=env, **options)
 
 

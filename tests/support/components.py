@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -130,7 +130,17 @@ def _nginx_missing() -> str | None:
     return None if found else "no nginx on the PATH (apt-get install nginx-light)"
 
 
-_CHECKS = {
+def front(name: str) -> str | None:
+    """The program of a proxy in front; Debian keeps nginx where only root looks."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+def _front_missing(name: str, package: str) -> str | None:
+    return None if front(name) else f"no {name} on the PATH (apt-get install {package})"
+
+
+_CHECKS: dict[str, Callable[[], str | None]] = {
+    "caddy": lambda: _front_missing("caddy", "caddy"),
     "node": _node_missing,
     "postgresql": _postgresql_missing,
     "mariadb": _mariadb_missing,

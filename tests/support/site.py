@@ -34,6 +34,8 @@ from tests.support.provider import CLIENT_ID, CLIENT_SECRET, SCOPES, NodeProvide
 ROOT = Path(__file__).parents[2]
 THREADS = 8
 SERVERS = ("gunicorn", "uvicorn", "runserver")
+FRONTS = ("nginx", "caddy")
+EDGE_SECRET = "edge-secret-of-the-tests.0123456789/abcdef"
 KEY = base64.b64encode(os.urandom(32)).decode()  # one for the whole run
 
 # What a test gets that does not say otherwise. `{upstream}` is the upstream's URL.
@@ -46,6 +48,9 @@ DEFAULT_UPSTREAMS: dict[str, dict[str, Any]] = {
     "news": {"url": "{upstream}/news/", "token": "user-or-none", "methods": ["GET"]},
 }
 
+NGINX = ("nginx", ["-c", "{file}"])
+CADDY = ("caddy", ["run", "--adapter", "caddyfile", "--config", "{file}"])
+
 _migrated: dict[str, Database] = {}  # one migrated database of each kind, to be copied
 
 
@@ -53,7 +58,9 @@ class Site:
     """A running site.
 
     `env` has the last word on any variable; None removes one. `share` makes it a second host of
-    another site's deployment: the same origin, database and cache, a server of its own.
+    another site's deployment: the same origin, database and cache, a server of its own. `front`
+    puts a proxy before it, with the configuration that `oauthbff_edge` writes, and behind it there
+    may be several `servers`.
     """
 
     def __init__(
@@ -63,6 +70,8 @@ class Site:
         issuer: str = "",
         upstreams: Mapping[str, Mapping[str, Any]] | None = None,
         server: str = "gunicorn",
+        front: str = "",
+        servers: int = 1,
         workers: int = 1,
         database: str = "sqlite",
         cache: str = "locmem",
@@ -72,9 +81,15 @@ class Site:
         assert server in SERVERS, server
         self.provider = provider
         self.server = server
+        assert front in ("", *FRONTS), front
+        self.front = front
         self.workers = workers
         self.folder = Path(tempfile.mkdtemp(prefix="oauthbff-site-"))
         self.port = free_port()
+        #: Where Django listens; behind a front nobody but that knows it.
+        self.django_port = free_port() if front else self.port
+        self._others = [free_port() for _ in range(servers - 1)]
+        self._companions: list[Child] = []
         self.base_url: str = share.base_url if share else f"http://localhost:{self.port}"
         self._closing = contextlib.ExitStack()
         self._closing.callback(shutil.rmtree, self.folder, ignore_errors=True)
@@ -83,6 +98,7 @@ class Site:
         self.env = self._environment(issuer, upstreams or {}, env or {})
         self._fresh = share is None
         self._child: Child | None = None
+        self._proxy: Child | None = None
 
     # --------------------------------------------------------------------------- its life
 
@@ -101,6 +117,18 @@ class Site:
                 cwd=ROOT,
                 log=self.folder / "server.log",
             ).start(self._answers, seconds=60)
+            for port in self._others:
+                self._companions.append(
+                    Child(
+                        f"another {self.server}",
+                        self._command(port),
+                        env=self.env,
+                        cwd=ROOT,
+                        log=self.folder / f"server-{port}.log",
+                    ).start(lambda port=port: self._answers(port), seconds=60)  # type: ignore[misc]
+                )
+            if self.front:
+                self._start_front()
         except BaseException:
             self.stop()
             raise
@@ -108,6 +136,9 @@ class Site:
 
     def stop(self) -> None:
         """Stop the server and drop what belongs to this site alone."""
+        for child in (self._proxy, *self._companions):
+            if child:
+                child.stop()
         self.halt()
         self._closing.close()
 
@@ -238,10 +269,31 @@ class Site:
                 "OAUTHBFF_BASE_URL": self.base_url,
                 "OAUTHBFF_UPSTREAMS": json.dumps({k: dict(v) for k, v in upstreams.items()}),
                 "OAUTHBFF_KEYS": f"test:{KEY}",
+                "OAUTHBFF_EDGE_SECRET": EDGE_SECRET if self.front else None,
             }
         )
         self._change(changes)
         return self.env
+
+    def _start_front(self) -> None:
+        """The proxy in front, as its command writes it: a process and a folder of its own."""
+        program, words = {"nginx": NGINX, "caddy": CADDY}[self.front]
+        components.require(self.front)
+        state = self.folder / "edge"
+        state.mkdir(exist_ok=True)
+        file = state / "configuration"
+        logs = ["--access-log", state / "access.log", "--error-log", state / "error.log"]
+        options = ["--whole", "--state", state]
+        for port in (self.django_port, *self._others):
+            options += ["--django", f"{LOOPBACK}:{port}"]
+        told = ["oauthbff_edge", self.front, *options, *logs, "--output", file, "--check"]
+        self.manage(*map(str, told))
+        self._proxy = Child(
+            f"{self.front} in front of the site",
+            [components.front(program) or program, *(word.format(file=file) for word in words)],
+            env=self.env,
+            log=self.folder / "front.log",
+        ).start(lambda: self._answers(self.port), seconds=20)
 
     def _change(self, changes: Mapping[str, str | None]) -> None:
         for name, value in changes.items():
@@ -250,20 +302,21 @@ class Site:
             else:
                 self.env[name] = value
 
-    def _command(self) -> list[str]:
-        python, address = sys.executable, f"{LOOPBACK}:{self.port}"
+    def _command(self, port: int = 0) -> list[str]:
+        port = port or self.django_port
+        python, address = sys.executable, f"{LOOPBACK}:{port}"
         if self.server == "gunicorn":
             words = "-m gunicorn project.wsgi:application --worker-class gthread --bind"
             options = f"--workers {self.workers} --threads {THREADS} --graceful-timeout 3"
             return [python, *words.split(), address, *options.split()]
         if self.server == "uvicorn":
-            words = f"-m uvicorn project.asgi:application --host {LOOPBACK} --port {self.port}"
+            words = f"-m uvicorn project.asgi:application --host {LOOPBACK} --port {port}"
             options = f"--workers {self.workers} --timeout-graceful-shutdown 3"
             return [python, *words.split(), *options.split()]
         return [python, "manage.py", "runserver", "--noreload", address]
 
-    def _answers(self) -> bool:
-        line = http.client.HTTPConnection(LOOPBACK, self.port, timeout=10)
+    def _answers(self, port: int = 0) -> bool:
+        line = http.client.HTTPConnection(LOOPBACK, port or self.django_port, timeout=10)
         with contextlib.closing(line):
             try:
                 line.request("GET", "/", headers={"Host": self.base_url.removeprefix("http://")})

@@ -1,0 +1,265 @@
+"""The edge as a whole: a proxy in front that carries, and Django that decides.
+
+The shared suite (`test_proxy_*`) runs behind it as well; here is what only an edge does, and what
+it does where it keeps a rule otherwise (`tests/support/deviations.py`).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import time
+from typing import Any
+
+import pytest
+
+from tests.conftest import MakeSite
+from tests.support.caller import EDGES, Caller, eventually, proxy_site, routes, signed_in
+from tests.support.provider import NodeProvider
+from tests.support.site import EDGE_SECRET, Site
+from tests.support.upstream import RecordingUpstream, answer, redirect
+
+#: 1,000 for the figure in docs/edge.md.
+TRIALS = int(os.environ.get("EDGE_TRIALS", "4"))
+#: Seconds of load for the figure in docs/edge.md; half of them with one server less.
+LOAD_SECONDS = float(os.environ.get("EDGE_LOAD_SECONDS", "2"))
+#: The longest that an ended grant is honoured: EDGE_REMEMBER, and a call's own time.
+AT_MOST = 1.1
+
+edges = pytest.mark.parametrize("door", EDGES)
+
+
+def asked(site: Site) -> int:
+    """How often Django was asked for a decision, by its access log."""
+    return site.log().count("/bff/authorize/")
+
+
+@edges
+def test_what_is_remembered_is_one_persons_one_routes_one_methods(jane: Caller):
+    bob = signed_in(jane.site, jane.upstream, "bob")
+    for _ in range(3):
+        for method in ("GET", "DELETE"):
+            for target in ("photos/1", "photos2/1", "weather/1", "news/1"):
+                for who in (jane, bob):
+                    status = 405 if (method, target) == ("DELETE", "weather/1") else 200
+                    assert who.ask(method, target).status == status
+    tokens: dict[str, set[str | None]] = {}
+    for call in jane.upstream.requests:
+        tokens.setdefault(call.target, set()).add(call.token)
+    assert tokens["/weather/1"] == {None}
+    assert len(tokens["/photos/1"]) == len(tokens["/second/1"]) == len(tokens["/news/1"]) == 2
+    assert jane.ask("GET", "news/1", cookie=b"a=b").status == 200
+    assert jane.upstream.requests[-1].token is None
+
+
+@edges
+def test_a_remembered_answer_opens_to_no_foreign_page(jane: Caller):
+    """Whatever a decision rests on is part of the question: each twin differs in one thing."""
+    embed = ["Sec-Fetch-Site: same-origin", "Sec-Fetch-Dest: image"]
+    for target, own, foreign in (
+        ("photos/1", ["X-BFF: 1"], []),
+        ("photos/1", ["X-BFF: 1"], ["X-BFF: 0"]),
+        ("photos/1", ["X-BFF: 1"], ["X-BFF: 1", "Origin: https://evil.test"]),
+        ("photos/1", ["X-BFF: 1"], ["X-BFF: 1", "Sec-Fetch-Site: cross-site"]),
+        ("pictures/1", embed, [embed[0], "Sec-Fetch-Dest: script"]),
+        ("pictures/1", embed, [embed[1]]),
+    ):
+        for _ in range(2):
+            assert jane.ask("GET", target, *own, ours=False).status == 200
+            assert jane.ask("GET", target, *foreign, ours=False).code == "csrf_failed", foreign
+    for target, code in {"photos/a%2Fb": "bad_path", "public/admin": "bad_path"}.items():
+        good = target.partition("/")[0] + ("/list" if target.startswith("public") else "/a")
+        for _ in range(2):
+            assert jane.ask("GET", good).status == 200
+            assert jane.ask("GET", target).code == code
+
+
+def test_django_is_asked_once_a_second_and_each_time_for_what_the_site_judges_itself(
+    make_site: MakeSite, upstream: RecordingUpstream
+):
+    options = {"server": "gunicorn", "front": "nginx"}
+    env = {"GUNICORN_CMD_ARGS": "--access-logfile -"}
+    jane = signed_in(make_site(upstreams=routes(upstream.url), env=env, **options), upstream)
+    before = time.time()
+    count = asked(jane.site)
+    for _ in range(30):
+        assert jane.ask("GET", "photos/1").status == 200
+    seconds = int(time.time()) - int(before) + 1
+    assert 1 <= asked(jane.site) - count <= seconds
+    count = asked(jane.site)
+    for _ in range(5):
+        assert jane.ask("GET", "guarded/1").status == 200
+    assert asked(jane.site) - count == 5
+
+
+def refused_after(caller: Caller, moment: float) -> float:
+    """End the caller's grant at some moment of a second; return when a call is first refused."""
+    assert caller.ask("GET", "photos/1").status == 200
+    time.sleep(moment)
+    assert caller.ask("GET", "photos/1").status == 200
+    out = caller.ask("POST", "/bff/logout/", "Content-Length: 0", whole_target=True)
+    begin = time.monotonic()
+    assert out.status == 200
+    while (said := caller.ask("GET", "photos/1")).status == 200:
+        time.sleep(0.002)
+    assert said.code in ("grant_ended", "login_required")
+    return time.monotonic() - begin
+
+
+@edges
+def test_an_ended_grant_is_refused_within_a_second(
+    make_site: MakeSite, upstream: RecordingUpstream, door: str
+):
+    site = proxy_site(make_site, upstream, door)
+
+    def trial(number: int) -> float:
+        took = refused_after(signed_in(site, upstream, f"user{number}"), (number * 0.37) % 1)
+        upstream.clear()
+        return took
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        took = sorted(pool.map(trial, range(TRIALS)))
+    if TRIALS > 10:
+        median = took[TRIALS // 2]
+        print(f"\n{door}: {TRIALS} trials, median {median:.3f} s, longest {took[-1]:.3f} s")
+    assert took[-1] < AT_MOST
+
+
+@edges
+def test_without_django_what_is_remembered_runs_out_and_then_nothing_is_open(
+    make_site: MakeSite, upstream: RecordingUpstream, door: str
+):
+    options = {"server": "gunicorn", "front": door}
+    jane = signed_in(make_site(fresh=True, **options), upstream)
+    assert jane.ask("GET", "photos/1").status == 200
+    jane.site.halt()
+    begin = time.monotonic()
+    eventually(lambda: jane.ask("GET", "photos/1").status == 503, seconds=AT_MOST + 1)
+    assert time.monotonic() - begin < AT_MOST + 0.5
+    upstream.clear()
+    for target in ("photos/1", "weather/1", "news/1"):
+        said = jane.ask("GET", target)
+        assert (said.status, said.code) == (503, "bff_unavailable"), target
+        assert said.get("Retry-After") is not None
+        assert json.loads(said.body)["code"] == "bff_unavailable"
+        assert said.get("Cache-Control") == "no-store"
+    assert jane.reached() == []
+    jane.site.restart()
+    jane.still_works()
+
+
+@edges
+def test_one_of_two_servers_dies_under_load_and_no_call_is_answered_wrongly(
+    make_site: MakeSite, provider: NodeProvider, upstream: RecordingUpstream, door: str
+):
+    """Each call is answered by its own echo, or, if it was not sent, by a 503 of ours."""
+    first = make_site(fresh=True, server="gunicorn", front=door, servers=2)
+    crowd = [signed_in(first, upstream, f"user{number}") for number in range(4)]
+    upstream.on("/photos/*", lambda call: answer(json.dumps({"t": call.target, "k": call.token})))
+    tokens = {}
+    for number, caller in enumerate(crowd):
+        tokens[number] = json.loads(caller.ask("GET", "photos/who").body)["k"]
+    assert len(set(tokens.values())) == len(crowd)
+    upstream.clear()
+    upstream.on("/photos/*", lambda call: answer(json.dumps({"t": call.target, "k": call.token})))
+    ends = time.monotonic() + LOAD_SECONDS
+
+    def work(number: int) -> list[str]:
+        wrong, count = [], 0
+        while time.monotonic() < ends:
+            count += 1
+            path = f"photos/{number}/{count}"
+            said = crowd[number].ask("POST", path, "Content-Length: 0")
+            right = {"t": f"/{path}", "k": tokens[number]}
+            if said.status != 200 or json.loads(said.body) != right:
+                wrong.append(f"{path}: {said.status} {said.code}")
+        done.append(count)
+        return wrong
+
+    done: list[int] = []
+    with concurrent.futures.ThreadPoolExecutor(len(crowd)) as pool:
+        working = [pool.submit(work, number) for number in range(len(crowd))]
+        time.sleep(LOAD_SECONDS / 2)
+        first.kill()
+        wrong = [line for one in working for line in one.result()]
+    sent = [call.target for call in upstream.requests]
+    assert len(sent) == len(set(sent))  # nothing was sent twice
+    assert wrong == []
+    assert len(sent) == sum(done)
+    print(f"\n{door}: {sum(done)} calls in {LOAD_SECONDS:g} s, one server killed: all answered")
+
+
+# ----------------------------------------------------- what it does where it keeps a rule otherwise
+
+
+@edges
+def test_a_redirect_that_leaves_tells_nobody_where(jane: Caller):
+    for location in ("https://evil.test/", "//evil.test/x", "/second/1", "../second/1", "/", "x:y"):
+        jane.upstream.on("/photos/leaves", redirect(location, status=302))
+        said = jane.ask("GET", "photos/leaves")
+        assert (said.status, said.get("Location")) == (302, None), location
+    assert set(jane.reached()) == {"GET /photos/leaves"}
+
+
+@edges
+def test_a_refused_token_is_told_and_nothing_is_refreshed(jane: Caller, provider: NodeProvider):
+    refusal = [("WWW-Authenticate", 'Bearer error="invalid_token"')]
+    jane.upstream.on("/photos/1", answer(b"theirs", status=401, headers=refusal))
+    said = jane.ask("GET", "photos/1")
+    assert (said.status, said.body, said.code) == (401, b"theirs", None)
+    assert said.get("WWW-Authenticate") is None
+    assert (len(jane.upstream.requests), provider.refreshes) == (1, 0)
+
+
+@edges
+def test_no_known_header_of_an_answer_acts_on_the_browser(jane: Caller):
+    given = """Set-Cookie Clear-Site-Data Strict-Transport-Security Access-Control-Allow-Origin
+        Access-Control-Allow-Credentials X-Accel-Redirect X-Sendfile WWW-Authenticate Refresh
+        Alt-Svc Service-Worker-Allowed SourceMap Public-Key-Pins X-BFF-Error Authorization NEL
+        Report-To
+        Permissions-Policy Expires Age Pragma Content-Location X-Powered-By""".split()
+    jane.upstream.on("/photos/1", answer(b"b", headers=[(name, "canary") for name in given]))
+    said = jane.ask("GET", "photos/1")
+    assert (said.status, said.body) == (200, b"b")
+    assert b"canary" not in said.wire
+
+
+@edges
+def test_the_question_cannot_be_put_by_a_browser(jane: Caller):
+    lines = [f"X-BFF-Edge: {EDGE_SECRET}", "X-Forwarded-Method: GET"]
+    for target in (
+        *("/bff/authorize/photos/", "/bff/%61uthorize/photos/", "/bff/./authorize/photos/"),
+        *("/bff/x/../authorize/photos/", "//bff/authorize/photos/", "/oauthbff-asks/photos"),
+    ):
+        said = jane.ask(
+            "GET", target, *lines, "X-Forwarded-Uri: /bff/api/photos/1", whole_target=True
+        )
+        assert said.status in (400, 404), target
+        assert b"Bearer" not in said.wire, target
+
+
+@edges
+def test_neither_log_holds_a_query_a_cookie_or_a_token(jane: Caller):
+    targets = "photos/1?access_token=canary-1 gone/1?code=canary-2 photos/a%2Fb?canary-3"
+    for target in targets.split():
+        jane.ask("GET", target)
+    jane.ask("GET", "/bff/callback/?code=canary-4&state=x", whole_target=True)
+    token = jane.upstream.requests[0].token
+    logs = list((jane.site.folder / "edge").glob("*.log"))
+    logs.append(jane.site.folder / "front.log")
+    text = "".join(log.read_text() for log in logs if log.exists())
+    assert "/bff/api/photos/1" in text
+    for secret in ("canary", str(token), jane.key.decode(), EDGE_SECRET):
+        assert secret not in text
+
+
+@edges
+def test_the_configuration_is_its_owners_alone_and_is_checked(make_site: MakeSite, door: str):
+    site: Any = make_site(server="gunicorn", front=door)
+    file = site.folder / "edge" / "configuration"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert EDGE_SECRET in file.read_text()
+    assert f"{door} takes it" in site.manage("oauthbff_edge", door, "--check")
+    said = site.manage("oauthbff_edge", door, "--check", "--listen", "nonsense {", expect=1)
+    assert f"{door} refuses it" in said

@@ -1,0 +1,147 @@
+"""What a proxy in front does otherwise than Django's own door: the rows of docs/edge.md's table.
+
+Each names the tests of the shared suite that show it; there, behind that proxy, they must fail.
+What it does instead is asserted in test_edge.py. Nothing is marked anywhere else.
+"""
+
+# ruff: noqa: E501 - cells of a table
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Deviation:
+    #: What Django's own door does.
+    rule: str
+    #: Proxy → what it does instead.
+    instead: dict[str, str]
+    #: Test names; with `[…]`, that parameter only.
+    tests: tuple[str, ...]
+
+
+DEVIATIONS = (
+    Deviation(
+        "Of an answer only the headers of an allow-list reach the browser, not what `Connection` names in it.",
+        {
+            "nginx": "It has no allow-list for answers. Everything known to act on a browser or a front server is "
+            "taken out by name; a header that nobody knows passes."
+        },
+        (
+            "test_cs5_rs3_rs9_nothing_that_acts_on_the_browser_or_the_front_server_passes",
+            "test_rs1_hop_by_hop_headers_of_the_upstream_stay_there",
+            "test_ar3_an_upstream_that_echoes_the_token_is_all_that_could_leak_it",
+        ),
+    ),
+    Deviation(
+        "A token that the API refuses before its time is refreshed once, and the call repeated.",
+        {"nginx": "The 401 passes on; the next refresh is when the token is due."},
+        (
+            "test_37_a_refused_token_is_refreshed_once_and_the_call_repeated_once",
+            "test_37_an_upload_is_not_repeated_but_the_next_call_has_a_new_token",
+            "test_37_a_second_401_is_relayed_and_ends_nothing",
+            "test_37_a_bearer_challenge_is_found_among_others",
+        ),
+    ),
+    Deviation(
+        "A redirect is rewritten to lead to our door, a relative one resolved; one that leaves the upstream is a 502.",
+        {
+            "nginx": "A redirect that leaves, or climbs (`../`, `./`), passes without its `Location`; a plain relative "
+            "one passes as it is, which leads to the same place."
+        },
+        (
+            "test_rs4_a_relative_redirect_is_relative_to_what_was_asked",
+            "test_rs4_a_redirect_that_leaves_the_upstream_ends_here",
+        ),
+    ),
+    Deviation(
+        "A header that comes in several lines is read as one list.",
+        {
+            "nginx": "Before 1.23 it reads the first line only: of `Cache-Control` (a route with `cache`), of "
+            "`Connection`, of `X-BFF`. Cookies are all read."
+        },
+        (
+            "test_rs11_a_no_store_in_another_line_is_not_lost",
+            "test_rh3_rh4_the_connection_header_removes_what_it_names_and_nothing_of_ours",
+            "test_rh15_a_header_given_twice_is_one_or_refused_and_ours_is_single",
+        ),
+    ),
+    Deviation(
+        "An empty `Origin` is a foreign one.",
+        {
+            "nginx": "It is none. Browsers send none that is empty, and `X-BFF: 1` is asked for all the same."
+        },
+        ("test_no_foreign_page_gets_through_any_door_with_any_method[CS-7]",),
+    ),
+    Deviation(
+        "An interim answer (103) is skipped; one that is no HTTP, or switches protocols unasked, is a 502.",
+        {
+            "nginx": "It takes an interim answer for the answer, passes what is not HTTP on as HTTP/0.9, and follows "
+            "an upstream that switches protocols. Let the API send no 103 to a proxy."
+        },
+        (
+            "test_rs5_an_interim_answer_is_not_the_answer",
+            "test_rs10_nonsense_of_an_upstream_is_a_bad_gateway",
+            "test_rs10_st3_a_switch_of_protocols_that_nobody_asked_for_is_a_bad_gateway",
+            "test_rs10_rs16_what_is_our_fault_and_what_is_theirs",
+            "test_a19_rs6_rs7_a_malformed_answer_to_one_does_not_bleed_into_anothers[interim-",
+            "test_a19_rs6_rs7_a_malformed_answer_to_one_does_not_bleed_into_anothers[broken]",
+        ),
+    ),
+    Deviation(
+        "An answer whose framing contradicts itself is broken off, and its connection not used again.",
+        {
+            "nginx": "Of two lengths it takes one, it passes the body of a 205, and after a 304 with a length it uses "
+            "the connection again: bytes that a broken API sends late are the next caller's answer. For an API that "
+            "you do not trust to speak HTTP, take `keepalive` out of its upstream block (`--no-keepalive`)."
+        },
+        (
+            "test_rs6_an_answer_that_has_no_body_gets_none[205]",
+            "test_an_answer_that_is_cut_off_looks_cut_off[RS-7-lengths]",
+            "test_a19_rs6_rs7_a_malformed_answer_to_one_does_not_bleed_into_anothers[without-a-body]",
+        ),
+    ),
+    Deviation(
+        "A GET whose kept connection turns out dead is sent once more, on a new one.",
+        {"nginx": "It tries each kept connection in turn. POST and PATCH are never sent twice."},
+        ("test_37_a_get_is_repeated_once_at_most",),
+    ),
+    Deviation(
+        "`max_calls`, `max_streams` and `breaker` keep a slow API in its own compartment.",
+        {
+            "nginx": "`max_conns` is the sum of the first two, for each worker process; there is no breaker for a "
+            "single server. A waiting call occupies nobody else: nginx waits for thousands."
+        },
+        (
+            "test_st5_a_silent_upstream_fills_its_own_places_and_no_other",
+            "test_st5_event_streams_have_places_of_their_own",
+            "test_st5_the_breaker_opens_tries_once_and_closes",
+        ),
+    ),
+    Deviation(
+        "A permission that reads the body is told 415.",
+        {"nginx": "The body is not there: the permission sees an empty one."},
+        ("test_a_permission_that_asks_for_the_body_gets_none_and_takes_none",),
+    ),
+)
+
+
+def deviation(proxy: str, test: str) -> Deviation | None:
+    """The row that a test of the shared suite shows, behind this proxy; None: it must pass."""
+    for row in DEVIATIONS:
+        for name in row.tests if proxy in row.instead else ():
+            plain, _, value = name.rstrip("]").partition("[")
+            if test.startswith(f"{plain}[") and value in test.partition("[")[2]:
+                return row
+    return None
+
+
+def table() -> str:
+    """The rows as docs/edge.md has them."""
+    proxies = ("nginx", "caddy")
+    lines = ["| Django's own door | nginx | Caddy |", "|---|---|---|"]
+    for row in DEVIATIONS:
+        cells = [row.instead.get(proxy, "the same") for proxy in proxies]
+        lines.append(f"| {row.rule} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
