@@ -15,6 +15,7 @@ export PIP_NO_INPUT := 1
 
 help:
 	@echo "make demo    the example site with its own provider and API, at http://localhost:8000"
+	@echo "             make demo EDGE=nginx   the same, with nginx carrying the calls"
 	@echo "make test    all tests;  make test ARGS=\"-m unit\",  make test ARGS=\"-k refresh -x\""
 	@echo "make check   ruff, mypy, the law of imports, floors of packages, the documentation; changes nothing"
 	@echo "make docs    the documentation, at http://localhost:8001"
@@ -24,7 +25,7 @@ help:
 	@echo "Set-up goes into $(VENV); another interpreter: make PYTHON=python3.13 …"
 
 demo: $(VENV)/.demo
-	$(bin)/python manage.py demo $(ARGS)
+	$(bin)/python manage.py demo $(if $(EDGE),--edge $(EDGE)) $(ARGS)
 
 test: $(VENV)/.node
 	$(bin)/python -X dev -m pytest $(ARGS)

@@ -39,6 +39,8 @@ class Addresses:
     """
 
     bff_port: int = 8000
+    #: Where the print shop itself listens when a proxy in front has its port.
+    django_port: int = 8100
     provider_port: int = 9000
     api_port: int = 9100
 
@@ -69,6 +71,7 @@ class Secrets:
     )
     provider_secret_key: str = field(default_factory=secrets.token_urlsafe, repr=False)
     client_secret: str = field(default_factory=secrets.token_urlsafe, repr=False)
+    edge_secret: str = field(default_factory=secrets.token_urlsafe, repr=False)
 
     @classmethod
     def kept_in(cls, path: Path) -> Secrets:
@@ -89,6 +92,8 @@ class Cast:
     secrets: Secrets
     data_dir: Path
     access_token_lifetime: int
+    #: `nginx`: it carries the calls, the print shop decides. Empty: the print shop does both.
+    edge: str = ""
 
     @property
     def refresh_leeway(self) -> int:
@@ -131,13 +136,48 @@ class Cast:
         return self._part(
             "bff",
             *("uvicorn", "project.asgi:application", "--workers", "2"),
-            *("--port", str(self.addresses.bff_port), "--timeout-graceful-shutdown", "3"),
+            *("--port", str(self.bff_listens), "--timeout-graceful-shutdown", "3"),
             # It would write down authorization codes.
             "--no-access-log",
             told=self._bff_settings,
+            ready_url=f"http://localhost:{self.bff_listens}/bff/session/",
+            ready_headers={"X-BFF": "1"},
+        )
+
+    @property
+    def bff_listens(self) -> int:
+        return self.addresses.django_port if self.edge else self.addresses.bff_port
+
+    @property
+    def front(self) -> Part:
+        """The proxy in front, with the configuration that `front_preparation` writes."""
+        program = {"nginx": ("nginx", "-c")}[self.edge]
+        return Part(
+            name=self.edge,
+            command=(*program, str(self.front_file)),
+            environment=inherited() | {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin"},
+            directory=ROOT,
+            log=self.data_dir / f"{self.edge}.log",
             ready_url=f"{self.addresses.bff}/bff/session/",
             ready_headers={"X-BFF": "1"},
         )
+
+    @property
+    def front_preparation(self) -> Part:
+        self.front_file.parent.mkdir(mode=0o700, exist_ok=True)
+        return self._part(
+            "bff",
+            *("django", "oauthbff_edge", self.edge, "--whole", "--check"),
+            *("--django", f"127.0.0.1:{self.addresses.django_port}"),
+            *("--state", str(self.front_file.parent), "--output", str(self.front_file)),
+            *("--access-log", str(self.data_dir / f"{self.edge}-access.log")),
+            *("--error-log", str(self.data_dir / f"{self.edge}-error.log")),
+            told=self._bff_settings,
+        )
+
+    @property
+    def front_file(self) -> Path:
+        return self.data_dir / "edge" / "configuration"
 
     @property
     def bff_preparation(self) -> Part:
@@ -187,6 +227,7 @@ class Cast:
             "OAUTHBFF_BASE_URL": self.addresses.bff,
             "OAUTHBFF_KEYS": f"demo:{self.secrets.bff_sealing_key}",
             "OAUTHBFF_UPSTREAMS": json.dumps(upstreams),
+            "OAUTHBFF_EDGE_SECRET": self.secrets.edge_secret,
             "OAUTHBFF_CLAIMS": "sub,name,email,picture",
             "OAUTHBFF_USERINFO": "True",
             "OAUTHBFF_REFRESH_LEEWAY": str(self.refresh_leeway),

@@ -54,6 +54,29 @@ def test_what_is_remembered_is_one_persons_one_routes_one_methods(jane: Caller):
 
 
 @edges
+def test_of_a_crowd_each_gets_their_own_answer(
+    make_site: MakeSite, upstream: RecordingUpstream, door: str
+):
+    """Many at once over the same few connections, with what was remembered of the others."""
+    site = proxy_site(make_site, upstream, door)
+    crowd = [signed_in(site, upstream, f"user{number:02}") for number in range(8)]
+    tokens = []
+    for caller in crowd:
+        assert caller.ask("GET", "photos/who").status == 200
+        tokens.append(upstream.requests[-1].token)
+    assert len(set(tokens)) == len(crowd)
+    upstream.on("/photos/*", lambda call: answer(json.dumps([call.target, call.token])))
+
+    def call(number: int) -> bool:
+        who, path = number % len(crowd), f"photos/{number}?of={number % len(crowd)}"
+        said = crowd[who].ask("PUT", path, "Content-Length: 0")
+        return bool(said.status == 200 and json.loads(said.body) == [f"/{path}", tokens[who]])
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(call, range(320)))
+
+
+@edges
 def test_a_remembered_answer_opens_to_no_foreign_page(jane: Caller):
     """Whatever a decision rests on is part of the question: each twin differs in one thing."""
     embed = ["Sec-Fetch-Site: same-origin", "Sec-Fetch-Dest: image"]
@@ -86,11 +109,12 @@ def test_django_is_asked_once_a_second_and_each_time_for_what_the_site_judges_it
     for _ in range(30):
         assert jane.ask("GET", "photos/1").status == 200
     seconds = int(time.time()) - int(before) + 1
+    time.sleep(0.5)  # gunicorn writes its log after the answer
     assert 1 <= asked(jane.site) - count <= seconds
     count = asked(jane.site)
     for _ in range(5):
         assert jane.ask("GET", "guarded/1").status == 200
-    assert asked(jane.site) - count == 5
+    eventually(lambda: asked(jane.site) - count == 5)
 
 
 def refused_after(caller: Caller, moment: float) -> float:
@@ -118,7 +142,7 @@ def test_an_ended_grant_is_refused_within_a_second(
         upstream.clear()
         return took
 
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    with concurrent.futures.ThreadPoolExecutor(4 if TRIALS < 100 else 8) as pool:
         took = sorted(pool.map(trial, range(TRIALS)))
     if TRIALS > 10:
         median = took[TRIALS // 2]

@@ -28,12 +28,13 @@ EDGES: dict[str, dict[str, Any]] = {"nginx": {"server": "gunicorn", "front": "ng
 DOORS: dict[str, dict[str, Any]] = {
     "gunicorn": {"server": "gunicorn"},
     "uvicorn": {"server": "uvicorn"},
+    **EDGES,
 }
 #: Those through which the upstream gets the first bytes of an upload before the browser has sent
 #: the last. Django's own ASGI handler takes the whole body before any view runs.
-STREAMING = ("gunicorn",)
+STREAMING = ("gunicorn", *EDGES)
 #: Those where a waiting call occupies no worker.
-ASYNC = ("uvicorn",)
+ASYNC = ("uvicorn", *EDGES)
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 HASTY = {"connect": 0.5, "first_byte": 0.6, "idle": 0.6}  # seconds
 NEVER = {"failures": 0}  # the breaker is off
@@ -163,12 +164,7 @@ class Caller:
 
     @property
     def sees_the_raw_target(self) -> bool:
-        """Whether an absolute form of the target is told from an ordinary one."""
-        return self.site.server == "gunicorn" and not self.site.front
-
-    @property
-    def keeps_an_empty_query(self) -> bool:
-        """Whether a query that is there and empty is told from none."""
+        """Whether the server tells an absolute form, and an empty query from none."""
         return self.site.server == "gunicorn"
 
     @property
@@ -234,7 +230,7 @@ def _bytes(line: str | bytes) -> bytes:
 def proxy_site(make_site: Callable[..., Site], upstream: RecordingUpstream, door: str) -> Site:
     """The site of all proxy tests, behind one of `DOORS`."""
     env = {"OAUTHBFF_EDGE_SECRET": EDGE_SECRET}
-    options = (DOORS | EDGES).get(door) or {"server": door}
+    options = DOORS.get(door) or {"server": door}
     return make_site(upstreams=routes(upstream.url), env=env, **options)
 
 

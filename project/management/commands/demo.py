@@ -24,7 +24,7 @@ from project.demo.processes import PartFailed, Troupe, is_taken
 #: What a run leaves in the data directory, and the next one removes. Nothing else is touched.
 LEFT_BEHIND = (
     *("bff.sqlite3*", "provider.sqlite3*", "provider-key.pem", "secrets.json"),
-    *("bff.log", "provider.log", "photos.log"),
+    *("bff.log", "provider.log", "photos.log", "nginx*.log"),
 )
 
 
@@ -45,6 +45,13 @@ class Command(BaseCommand):
             help="how long the API accepts an access token (default: 60)",
         )
         parser.add_argument(
+            "--edge",
+            choices=("nginx",),
+            default="",
+            help="let this proxy carry the calls, and the print shop only decide",
+        )
+        parser.add_argument("--django-port", type=int, default=ports.django_port)
+        parser.add_argument(
             "--data-dir",
             type=Path,
             default=ROOT / ".demo",
@@ -61,8 +68,9 @@ class Command(BaseCommand):
             bff_port=options["bff_port"],
             provider_port=options["provider_port"],
             api_port=options["api_port"],
+            django_port=options["django_port"],
         )
-        refuse_taken_ports(addresses)
+        refuse_taken_ports(addresses, edge=options["edge"])
         try:
             with data_directory(options["data_dir"], keep=options["keep"]) as data_dir:
                 cast = Cast(
@@ -70,6 +78,7 @@ class Command(BaseCommand):
                     secrets=Secrets.kept_in(data_dir / "secrets.json"),
                     data_dir=data_dir,
                     access_token_lifetime=options["access_token_lifetime"],
+                    edge=options["edge"],
                 )
                 self.perform(cast)
         except PartFailed as exc:
@@ -80,7 +89,7 @@ class Command(BaseCommand):
         try:
             with Troupe() as troupe:
                 self.say("Preparing databases, people and client ...")
-                preparations = (cast.provider_preparation, cast.bff_preparation)
+                preparations = [cast.provider_preparation, cast.bff_preparation]
                 for part in preparations:
                     troupe.start(part)
                 for part in preparations:
@@ -92,6 +101,11 @@ class Command(BaseCommand):
                     troupe.start(part)
                 for part in parts:
                     troupe.wait_until_ready(part)
+                if cast.edge:
+                    troupe.start(cast.front_preparation)
+                    troupe.finish(cast.front_preparation)
+                    troupe.start(cast.front)
+                    troupe.wait_until_ready(cast.front)
 
                 self.say(boxed(welcome(cast), frame=self.style.SUCCESS))
                 troupe.watch()
@@ -103,13 +117,15 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def refuse_taken_ports(addresses: Addresses) -> None:
+def refuse_taken_ports(addresses: Addresses, *, edge: str) -> None:
     """Raise a `CommandError` that names every port in use, and how to choose another."""
     wanted = {
         "--bff-port": ("the print shop", addresses.bff_port),
         "--provider-port": ("the provider", addresses.provider_port),
         "--api-port": ("the photo API", addresses.api_port),
     }
+    if edge:
+        wanted["--django-port"] = ("the print shop behind it", addresses.django_port)
     ports = [port for _, port in wanted.values()]
     if len(set(ports)) < len(ports):
         raise CommandError("Each part needs a port of its own.")
@@ -164,6 +180,7 @@ def welcome(cast: Cast) -> list[str]:
         f"Provider     {addresses.issuer}",
         f"Photo API    {addresses.api}",
         f"Logs         {cast.data_dir}/*.log",
+        *([f"Carried by   {cast.edge}, see {cast.front_file}"] if cast.edge else []),
         "",
         "Ctrl-C ends everything.",
     ]
