@@ -5,7 +5,6 @@ language can express are taken from `forwarding`, so that they are written down 
 
     words   what every such configuration has to say, in no proxy's language yet
     nginx   in nginx's
-    caddy   in Caddy's
 """
 
 from __future__ import annotations

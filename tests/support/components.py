@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -135,12 +135,7 @@ def front(name: str) -> str | None:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
-def _front_missing(name: str, package: str) -> str | None:
-    return None if front(name) else f"no {name} on the PATH (apt-get install {package})"
-
-
-_CHECKS: dict[str, Callable[[], str | None]] = {
-    "caddy": lambda: _front_missing("caddy", "caddy"),
+_CHECKS = {
     "node": _node_missing,
     "postgresql": _postgresql_missing,
     "mariadb": _mariadb_missing,

@@ -34,7 +34,7 @@ from tests.support.provider import CLIENT_ID, CLIENT_SECRET, SCOPES, NodeProvide
 ROOT = Path(__file__).parents[2]
 THREADS = 8
 SERVERS = ("gunicorn", "uvicorn", "runserver")
-FRONTS = ("nginx", "caddy")
+FRONTS = ("nginx",)
 EDGE_SECRET = "edge-secret-of-the-tests.0123456789/abcdef"
 KEY = base64.b64encode(os.urandom(32)).decode()  # one for the whole run
 
@@ -49,7 +49,6 @@ DEFAULT_UPSTREAMS: dict[str, dict[str, Any]] = {
 }
 
 NGINX = ("nginx", ["-c", "{file}"])
-CADDY = ("caddy", ["run", "--adapter", "caddyfile", "--config", "{file}"])
 
 _migrated: dict[str, Database] = {}  # one migrated database of each kind, to be copied
 
@@ -277,7 +276,7 @@ class Site:
 
     def _start_front(self) -> None:
         """The proxy in front, as its command writes it: a process and a folder of its own."""
-        program, words = {"nginx": NGINX, "caddy": CADDY}[self.front]
+        program, words = {"nginx": NGINX}[self.front]
         components.require(self.front)
         state = self.folder / "edge"
         state.mkdir(exist_ok=True)

@@ -21,7 +21,7 @@ from oauthbff.fronting import PROXIES, Front
 
 class Command(BaseCommand):
     help = (
-        "Write a complete configuration of nginx or Caddy from OAUTHBFF: it carries the API "
+        "Write a complete configuration of nginx from OAUTHBFF: it carries the API "
         "traffic and asks Django only whether a call may pass, and with which token."
     )
 
