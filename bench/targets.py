@@ -67,6 +67,8 @@ class Target:
     view: str | None = None
     needs_postgres: bool = False
     needs_redis: bool = False
+    #: Whether it is asked for more than small answers: one of each kind is enough.
+    large: bool = True
 
     #: Below it, the upstream's own paths; and where the provider sends people back to.
     mount = "/"
@@ -607,9 +609,11 @@ def everybody() -> list[Target]:
                 view=f"view-{server}",
                 needs_postgres=key != "sqlite",
                 needs_redis=key == "redis",
+                large=key == "pg",
             )
             for server, label in SERVERS.items()
             for key, stores in STORES.items()
+            if (server, key) != ("uvicorn", "sqlite")
         ),
         *(
             LaneTarget(
@@ -622,6 +626,7 @@ def everybody() -> list[Target]:
                 view=f"view-{server}",
                 needs_postgres=True,
                 needs_redis=key == "redis",
+                large=(server, key) == ("uvicorn", "pg"),
             )
             for server in ("uvicorn", "granian")
             for key in ("pg", "redis")

@@ -11,7 +11,7 @@ import pytest
 from tests.support.caller import SMALL_BODY, Caller, Raw, eventually, parse
 from tests.support.ports import LOOPBACK
 from tests.support.site import THREADS
-from tests.support.upstream import Reply, answer, chunked, events, huge
+from tests.support.upstream import Reply, answer, chunked, events, huge, raw
 
 DJANGO = ("gunicorn", "uvicorn")
 every_door_of_djangos = pytest.mark.parametrize("door", DJANGO)
@@ -124,3 +124,12 @@ def test_st4_a_call_has_an_end_however_busy_its_upstream_looks(jane: Caller):
 def test_st4_an_event_stream_has_no_such_end(jane: Caller):
     jane.upstream.on("/brief/feed", events(*["x"] * 20, pause=0.1))
     assert jane.ask("GET", "brief/feed").body == b"data: x\n\n" * 20
+
+
+@every_door_of_djangos
+def test_rs7_an_answer_that_ends_before_its_body_begins_is_a_502(jane: Caller):
+    """The API hangs up in good order, as one does that is being stopped."""
+    jane.upstream.on("/photos/1", raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"))
+    said = jane.ask("GET", "photos/1")
+    assert (said.status, said.code) == (502, "upstream_unreachable")
+    jane.still_works()
