@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 HOME = "/admin/oauthbff/tokengrant/"
-TIMES = 5
+TIMES = 3
 
 USERS = """
 INSERT INTO auth_user (username, email, first_name, last_name, password, is_active, is_staff,

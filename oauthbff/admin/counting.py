@@ -22,7 +22,7 @@ from .finding import active
 
 #: The list can be leafed through so far; then it wants a filter.
 LIST_LIMIT = 10_000
-FIGURE_LIMIT = 100_000
+FIGURE_LIMIT = 10_000
 
 
 class Count(int):
