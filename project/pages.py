@@ -47,3 +47,8 @@ def admin_login(request: HttpRequest) -> HttpResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's own looks for a CSRF token in the body first, and is a 500 if that is malformed."""
     return HttpResponseBadRequest("Bad request.", content_type="text/plain")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """As Django's own, which looks into the body as well."""
+    return render(request, "404.html", status=404)

@@ -11,6 +11,7 @@ admin.site.site_header = "Overprint"
 admin.site.index_title = "Behind the counter"
 
 handler400 = pages.bad_request
+handler404 = pages.not_found
 
 urlpatterns = [
     path("", pages.index),

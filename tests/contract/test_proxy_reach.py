@@ -82,6 +82,7 @@ MAY_PASS |= {"range", "x-tenant", "content-type", "x-request-id"}
 LINES = st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=4)
 
 
+@pytest.mark.parametrize("door", ["gunicorn", "uvicorn"])
 def test_rp2_rp3_no_path_query_or_header_reaches_another_host_port_or_prefix(jane: Caller):
     """Through raw sockets, with hypothesis. What arrives is byte-identical and of the route."""
     up = jane.upstream
@@ -299,6 +300,7 @@ def test_rp4_rp6_rp7_a_server_does_not_start_with_routes_like_these(
     assert "secret" not in said
 
 
+@pytest.mark.parametrize("door", ["gunicorn", "uvicorn"])
 def test_a13_nothing_that_is_said_to_us_is_fetched(jane: Caller, make_site: MakeSite):
     """Addresses in a query, a header, a redirect or a body: none is ever connected to."""
     with socket.create_server((LOOPBACK, 0)) as trap:

@@ -191,7 +191,8 @@ RESPONSES: list[Row] = [
      "proxy_mixing.a19_rs6_rs7_a_malformed_answer…"),
     ("RS-7", "cut off there looks cut off here",
      "proxy_bodies.an_answer_that_is_cut_off… proxy_bodies.rs7_rh10_an_answer_framed_twice… "
-     "proxy_bodies.rs7_an_answer_in_any_legal_framing…"),
+     "proxy_bodies.rs7_an_answer_in_any_legal_framing… "
+     "proxy_fuzz.rs7_an_answer_that_two_readers…"),
     ("RS-8", "`max_answer` and `total` where a route sets them; nothing is decompressed",
      "proxy_limits.rs8_an_answer_over_the_limit… proxy_bodies.rh11_rs8_compressed_bytes…"),
     ("RS-9", "no native password prompt", "proxy_headers.rs9_a_native_password_prompt…"),
