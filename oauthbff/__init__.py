@@ -35,6 +35,7 @@ The way in, room by room, from the pure to the doors:
     proxy           api/<upstream>/<path>
     edge            authorize/<upstream>/: the proxy in front carries, Django decides
     streams         event streams are cut when their grant ends
+    lane/           the same in front of Django, as ASGI, for what needs nothing from it
     accesslog       keeps the authorization code out of access logs
     reporting       keeps secrets out of error pages and mails
     admin/          the pages for staff: see every grant, end any, know what became of it
@@ -43,8 +44,8 @@ The way in, room by room, from the pure to the doors:
     testing/        for the tests of a site; no other room imports it
 
 Imports go one way, downwards in this list never. *Where can a token leave the
-process?* `provider` and `upstream`. *Who can decrypt?* `vault`. *Who changes a
-grant?* `grants`. *What can a stranger knock on?* `urls`.
+process?* `provider` and `upstream`, and `lane.wire` beside the latter. *Who can
+decrypt?* `vault`. *Who changes a grant?* `grants`. *What can a stranger knock on?* `urls`.
 """
 
 from __future__ import annotations

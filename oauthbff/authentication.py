@@ -44,7 +44,7 @@ class BFFAuthentication(BaseAuthentication):
             raise _Refused(exc) from None
         except LoginRequired:
             return None
-        if counts_as_activity(http_request):
+        if counts_as_activity(http_request.headers.get):
             grants.touch(grant, http_request.session.session_key)
         return grant.user, grant
 

@@ -70,7 +70,7 @@ class CallDoor(Door):
             if self.route.token == "user":  # noqa: S105 - a mode, not a password
                 raise
             return None
-        if counts_as_activity(request):
+        if counts_as_activity(request.headers.get):
             grants.touch(grant, request.session.session_key, upstream=self.route.name)
         return grant
 

@@ -93,6 +93,12 @@ def unwrap(key: StoredKey, wrapped: bytes, place: str) -> bytes:
         return plain
 
 
+def is_known(key: StoredKey, wrapped: bytes, place: str) -> bool:
+    """Whether `unwrap` needs to ask nobody now."""
+    known = _known.get((key, wrapped, place))
+    return known is not None and time.monotonic() < known.until
+
+
 def unwrapped_before(key: StoredKey, wrapped: bytes, place: str) -> bytes:
     """The same for who replaces a value that was just opened: then its time may have run out.
 

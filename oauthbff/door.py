@@ -187,24 +187,29 @@ EVERYDAY = frozenset({"login_required", "grant_ended", "provider_unavailable"})
 
 def note_refusal(exc: Exception, code: str, request: Request | HttpRequest) -> None:
     """Count a refusal, and write down one that may be an attack or an outage."""
+    match = request.resolver_match
+    name = str(match.kwargs.get("rest", "")).partition("/")[0] if match else ""
+    note(exc, code, upstream=name, **where(request))
+
+
+def note(exc: Exception, code: str, *, upstream: str, **where: Any) -> None:
+    """The same for who has no request of Django's."""
     telemetry.refused(code)
     if isinstance(exc, CSRFFailed):
-        events.csrf_failed(exc, **where(request))
+        events.csrf_failed(exc, **where)
     elif isinstance(exc, UpstreamUnreachable | UpstreamTimeout):
-        match = request.resolver_match
-        name = str(match.kwargs.get("rest", "")).partition("/")[0] if match else ""
-        events.upstream_failed(exc, code=code, upstream=name)
+        events.upstream_failed(exc, code=code, upstream=upstream)
     elif code not in EVERYDAY:
-        events.call_refused(exc, code=code, **where(request))
+        events.call_refused(exc, code=code, **where)
 
 
-def counts_as_activity(request: HttpRequest) -> bool:
+def counts_as_activity(header: origin.Header) -> bool:
     """Whether this call keeps an idle grant alive.
 
     One that the page makes by itself says `X-BFF-Slide: false`, after the name of our
     header. ASVS 5.0 §7.3.1.
     """
-    return request.headers.get(f"{conf().header}-Slide", "").lower() != "false"
+    return (header(f"{conf().header}-Slide") or "").lower() != "false"
 
 
 def where(request: Request | HttpRequest) -> dict[str, Any]:

@@ -19,6 +19,7 @@
     └─ ForwardingError           502
        ├─ NoSuchUpstream         404  nothing was sent upstream
        ├─ MethodRefused          405  nothing was sent upstream
+       ├─ SocketRefused          403  a WebSocket that the route does not let pass
        ├─ PathRefused            400  nothing was sent upstream
        ├─ LengthRequired         411  nothing was sent upstream
        ├─ BodyTooLarge           413  the upstream call was given up
@@ -224,6 +225,12 @@ class MethodRefused(ForwardingError):
     @property
     def headers(self) -> dict[str, str]:
         return {"Allow": ", ".join(self.allowed)}
+
+
+class SocketRefused(ForwardingError):
+    status = 403
+    code = "not_allowed"
+    title = "No WebSocket may be opened here."
 
 
 class PathRefused(ForwardingError):

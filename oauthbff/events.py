@@ -290,3 +290,13 @@ streams_unwatched = _declare(
     "count",
     "Whether the grants of open streams still stand could not be asked.",
 )
+lane_serves = _declare(
+    "lane", INFO, "lane_serves", "of", "Where the lane of this process finds sessions and grants."
+)
+lane_database_away = _declare(
+    "lane",
+    WARNING,
+    "lane_database_away",
+    "why",
+    "The lane could not ask the database; Django serves meanwhile.",
+)

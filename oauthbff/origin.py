@@ -54,6 +54,22 @@ def check_fetch(
     raise CSRFFailed(f"the header {name}: 1 is missing", advice)
 
 
+def check_socket(header: Header, *, base_url: str) -> None:
+    """Pass a WebSocket handshake of our own page; raise `CSRFFailed` for any other.
+
+    It has no preflight and can carry no header of ours: the browser's word must be there,
+    and be the right one. RFC 6455 §10.2.
+    """
+    given = header("Origin")
+    if given != base_url:
+        raise CSRFFailed(f"the origin is {(given or 'missing')[:100]!r}, ours is {base_url}")
+    site, mode = header("Sec-Fetch-Site"), header("Sec-Fetch-Mode")
+    if site in SITES and site != "same-origin":
+        raise CSRFFailed(f"the browser says the handshake is {site}")
+    if mode is not None and mode != "websocket":
+        raise CSRFFailed("the browser says that this is no WebSocket")
+
+
 def is_navigation(header: Header) -> bool:
     """Whether the browser is moving its window here; True for clients without Fetch Metadata."""
     return (header("Sec-Fetch-Mode") or "navigate") == "navigate" and (

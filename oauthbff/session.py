@@ -35,7 +35,7 @@ class SessionDoor(Door):
     def get(self, request: Request) -> HttpResponse:
         try:
             grant = grants.current(request._request)
-            if request.GET.get("slide") != "false" and counts_as_activity(request._request):
+            if request.GET.get("slide") != "false" and counts_as_activity(request.headers.get):
                 grants.touch(grant, request._request.session.session_key)
             return answer(signed_in(grant))
         except GrantEnded as ended:
@@ -72,7 +72,7 @@ class SessionsDoor(Door):
 
     def get(self, request: Request) -> HttpResponse:
         here = grants.current(request._request)
-        if counts_as_activity(request._request):
+        if counts_as_activity(request.headers.get):
             grants.touch(here, request._request.session.session_key)
         return answer({"sessions": [shown(grant, here) for grant in of_user(here)]})
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-application = get_asgi_application()
+application: Any = get_asgi_application()
+if settings.LANE:
+    from oauthbff.lane import Lane
+
+    application = Lane(application)

@@ -111,6 +111,7 @@ TEMPLATES = [
     }
 ]
 WSGI_APPLICATION = "project.wsgi.application"
+LANE = env.bool("LANE", default=False)  # for project/asgi.py
 
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{ROOT / 'db.sqlite3'}")}
 if "sqlite3" in DATABASES["default"]["ENGINE"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.core.asgi import get_asgi_application
-from oauthbff.lane import Lane  # type: ignore[import-not-found,unused-ignore]
+
+from oauthbff.lane import Lane
 
 application = Lane(get_asgi_application())

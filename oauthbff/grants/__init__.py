@@ -28,7 +28,8 @@ from .orders import carry_out, left_to_end, order_end, tell_again
 from .refreshing import AccessToken, fresh, fresh_token
 from .rekeying import keys_in_use, rekey
 from .returning import give_back
-from .rows import note_viewed, spend
+from .rows import digest, note_viewed, spend
+from .snapshot import Standing, judge
 from .standing import (
     current,
     expires_in,
@@ -45,10 +46,12 @@ __all__ = [
     "HANDLE",
     "AccessToken",
     "Contents",
+    "Standing",
     "carry_out",
     "count_standing",
     "count_untold",
     "current",
+    "digest",
     "end",
     "end_in_batches",
     "expires_in",
@@ -59,6 +62,7 @@ __all__ = [
     "id_token_hint",
     "idle_expires_in",
     "issue",
+    "judge",
     "judge_logged_out",
     "keys_in_use",
     "leave",

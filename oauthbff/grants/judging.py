@@ -31,9 +31,19 @@ def why_due(grant: TokenGrant, user: AbstractBaseUser | None, now: datetime) -> 
     return None
 
 
+def due_at(grant: TokenGrant) -> datetime:
+    """When a standing grant must end if nothing happens until then."""
+    return min(grant.expires_at, grant.last_used_at + timedelta(seconds=conf().idle_timeout))
+
+
+def touch_due_at(grant: TokenGrant) -> datetime:
+    """From when on the next use of a grant must be written down."""
+    return grant.last_used_at + timedelta(seconds=conf().touch_seconds)
+
+
 def touch_is_due(grant: TokenGrant, now: datetime) -> bool:
     """Whether the next use of a grant must be written down."""
-    return grant.last_used_at < now - timedelta(seconds=conf().touch_seconds)
+    return touch_due_at(grant) < now
 
 
 def is_their_session(session: Mapping[str, Any], user: AbstractBaseUser) -> bool:

@@ -9,6 +9,7 @@ asks for `grant.user`.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple, cast
 
@@ -98,10 +99,13 @@ def seen(values: list[Any], using: str) -> Seen:
     return Seen(grant, user_class.from_db(using, _user_columns(), values[split:]))
 
 
-def rows_to_read(**conditions: Any) -> QuerySet[TokenGrant, tuple[Any, ...]]:
-    """The rows that `seen` understands."""
+def rows_to_read(
+    *, of: Mapping[str, Any] | None = None, **conditions: Any
+) -> QuerySet[TokenGrant, tuple[Any, ...]]:
+    """The rows that `seen` understands; what `of` asks for besides comes before."""
     of_user = [f"user__{name}" for name in _user_columns()]
-    return TokenGrant.objects.filter(**conditions).values_list(*GRANT_COLUMNS, *of_user)
+    rows = TokenGrant.objects.filter(**conditions).annotate(**(of or {})).order_by()
+    return rows.values_list(*(of or {}), *GRANT_COLUMNS, *of_user)
 
 
 @cache

@@ -70,11 +70,16 @@ class AccessToken:
         return bool(self.value) and self.value != refused and not expired
 
     def is_due(self, now: datetime) -> bool:
-        """Whether to refresh ahead of the end, never for more than a quarter of the life."""
+        due_at = self.due_at
+        return due_at is not None and now >= due_at
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When to refresh: ahead of the end, but never for more than a quarter of the life."""
         if self.expires_at is None or self.issued_at is None:
-            return False
+            return None
         lead = min(timedelta(seconds=conf().refresh_leeway), (self.expires_at - self.issued_at) / 4)
-        return now >= self.expires_at - lead
+        return self.expires_at - lead
 
 
 def fresh(grant: TokenGrant, *, resource: str | None = None, refused: str | None = None) -> str:
@@ -159,6 +164,18 @@ def _last_of(
 
 class _Overtaken(Exception):
     """The row changed while we asked: look again."""
+
+
+def tokens_at_hand(
+    grant: TokenGrant, envelope: Envelope
+) -> dict[str | None, tuple[str, datetime | None]]:
+    """By resource, the access tokens that need no refresh yet, and until when they need none."""
+    all_held = {name: _held(grant, envelope, name) for name in (None, *envelope.resources)}
+    return {
+        name: (held.value, held.due_at or held.expires_at)
+        for name, held in all_held.items()
+        if held.usable(timezone.now(), None)
+    }
 
 
 def _held(grant: TokenGrant, envelope: Envelope, resource: str | None) -> AccessToken:

@@ -1,0 +1,176 @@
+"""Session and grant of a call, read from PostgreSQL by one prepared statement.
+
+Django's ORM builds the statement, Django's session engine reads the session, and `grants`
+judges. Only the way there is short: asyncpg, a handful of connections per process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlencode
+
+import asyncpg
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.db import connections, router
+from django.db.models import Subquery
+from django.db.models.functions import Now
+
+from oauthbff import events, grants
+from oauthbff.grants import reading
+from oauthbff.models import TokenGrant
+
+#: At once and per process. One statement takes well under a millisecond.
+MOST_CONNECTIONS = 8
+ENGINES = ("django.contrib.sessions.backends.db", "django.contrib.sessions.backends.cached_db")
+#: What a connection or a statement may take before Django serves instead.
+PATIENCE_SECONDS = 2.0
+#: After a failure Django serves for so long, and nobody waits.
+PAUSE_SECONDS = 1.0
+#: Those of libpq's parameters that asyncpg knows as well; with any other Django serves.
+SHARED = {
+    *("dbname", "user", "password", "host", "port", "passfile", "sslmode", "sslcert"),
+    *("sslkey", "sslrootcert", "sslcrl", "sslpassword", "target_session_attrs"),
+}
+OF_DRIVER = {"client_encoding", "context", "cursor_factory", "prepare_threshold"}
+OF_NO_MATTER = {"connect_timeout", "application_name", "keepalives", "keepalives_idle"}
+
+
+class Unreadable(Exception):
+    """This site's sessions and grants cannot be read this way; says why."""
+
+
+class Away(Exception):
+    """The database did not answer, or not in time."""
+
+
+class Reader:
+    """Reads through connections of its own. Raises `Unreadable` when it never could."""
+
+    def __init__(self) -> None:
+        self._using = router.db_for_read(TokenGrant)
+        self._statement = _compiled(self._using)
+        self._address = _address(self._using)
+        self._free: deque[tuple[asyncpg.Connection, Any]] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._open = 0
+        self._pause_until = 0.0
+
+    async def read(self, session_key: str) -> grants.Standing | None:
+        """The grant of a session if it stands; None: Django knows more. Raises `Away`."""
+        rows = await self._fetch(session_key, grants.digest(session_key))
+        for text, *values in rows:
+            session = _pointer(text)
+            if session.get(grants.HANDLE) == str(values[_ID]):
+                return grants.judge(reading.seen(values, self._using), session, session_key)
+        return None
+
+    async def _fetch(self, *values: str) -> list[Any]:
+        connection, statement = await self._take()
+        try:
+            rows: list[Any] = await statement.fetch(*values, timeout=PATIENCE_SECONDS)
+        except BaseException as exc:
+            self._open -= 1
+            connection.terminate()
+            self._wake()
+            if isinstance(exc, Exception):  # asyncpg's, the system's, the event loop's own
+                raise self._away(exc) from None
+            raise
+        self._free.append((connection, statement))
+        self._wake()
+        return rows
+
+    async def _take(self) -> tuple[asyncpg.Connection, Any]:
+        while not self._free:
+            if time.monotonic() < self._pause_until:
+                raise Away("the database did not answer a moment ago")
+            if self._open < MOST_CONNECTIONS:
+                return await self._connect()
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+        return self._free.pop()
+
+    async def _connect(self) -> tuple[asyncpg.Connection, Any]:
+        self._open += 1
+        try:
+            connection = await asyncpg.connect(self._address, timeout=PATIENCE_SECONDS)
+            return connection, await connection.prepare(self._statement, timeout=PATIENCE_SECONDS)
+        except BaseException as exc:
+            self._open -= 1
+            self._wake()
+            if isinstance(exc, Exception):  # asyncpg's, the system's, the event loop's own
+                raise self._away(exc) from None
+            raise
+
+    def _away(self, exc: Exception) -> Away:
+        self._pause_until = time.monotonic() + PAUSE_SECONDS
+        events.lane_database_away(type(exc).__name__)
+        return Away(type(exc).__name__)
+
+    def _wake(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    def close(self) -> None:
+        while self._free:
+            self._free.pop()[0].terminate()
+
+
+_ID = reading.GRANT_COLUMNS.index("id")
+
+
+def _compiled(using: str) -> str:
+    """The statement, with $1 for the session's key and $2 for its digest."""
+    if connections[using].vendor != "postgresql":
+        raise Unreadable(f"the database is {connections[using].vendor}")
+    if settings.SESSION_ENGINE not in ENGINES:
+        raise Unreadable(f"sessions are in {settings.SESSION_ENGINE}")
+    sessions = import_module(settings.SESSION_ENGINE).SessionStore.get_model_class()
+    if router.db_for_read(sessions) != using:
+        raise Unreadable("sessions and grants are in two databases")
+    if not settings.USE_TZ:
+        raise Unreadable("USE_TZ is off")
+    data = sessions.objects.filter(session_key="key", expire_date__gt=Now())
+    rows = reading.rows_to_read(
+        of={"_session": Subquery(data.values("session_data"))}, session_digest="", ended_at=None
+    )
+    compiler = rows.query.get_compiler(using)
+    statement, values = compiler.as_sql()
+    if compiler.get_converters([column for column, _, _ in compiler.select]):
+        raise Unreadable("a column has a converter")
+    if values != ("key", ""):
+        raise Unreadable("the statement has other parameters")
+    return str(statement).replace("%s", "$1", 1).replace("%s", "$2", 1)
+
+
+def _address(using: str) -> str:
+    connection = connections[using]
+    if connection.settings_dict["OPTIONS"].get("assume_role"):
+        raise Unreadable("the database connection assumes a role")
+    given = {
+        name: value
+        for name, value in connection.get_connection_params().items()
+        if value is not None and name not in OF_DRIVER | OF_NO_MATTER
+    }
+    if set(given) - SHARED:
+        raise Unreadable(f"asyncpg does not know {', '.join(sorted(set(given) - SHARED))}")
+    return f"postgresql://?{urlencode(given)}"
+
+
+@lru_cache(maxsize=4096)
+def _pointer(text: str | None) -> Mapping[str, Any]:
+    """What a session says of grant and user, read by Django's own code."""
+    if text is None:
+        return {}
+    session = import_module(settings.SESSION_ENGINE).SessionStore().decode(text)
+    return {name: session.get(name) for name in (grants.HANDLE, SESSION_KEY, HASH_SESSION_KEY)}
