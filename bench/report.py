@@ -293,7 +293,7 @@ def of_storms(figures: Figures, own: Path) -> str:
     heads = ["", "questions to the provider per expiry", "spent tokens shown", "calls answered"]
     return f"""## Refresh storms
 
-64 calls at once meet a token that has expired, three times over, at a provider that rotates refresh
+64 calls at once meet a token that has expired, twice over, at a provider that rotates refresh
 tokens and ends a session whose spent token is shown again. One question per expiry is right.
 mozilla-django-oidc keeps no refresh token: its users are sent to the provider again.
 

@@ -1,9 +1,10 @@
 """Measure oauthbff beside its peers, and write docs/benchmark.md.
 
-    make bench                          everything; about a quarter of an hour on two quiet cores
+    make bench                          everything; under twenty minutes on two quiet cores
     make bench ARGS=--quick             a few minutes: 1 KB answers, 16 connections, two rounds
     make bench ARGS="--only door-* nginx --chapters calls --output /tmp/try"
-    make bench ARGS=--list              who can be measured, and who is missing here
+    make bench ARGS=--list              who can be measured, and who is missing here; this also
+                                        installs the peers that come from PyPI
 
 What it starts is ended with it. Programs that it does not find are named in the report; on Debian:
 apt-get install wrk nginx-light apache2 libapache2-mod-auth-openidc postgresql redis-server
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import signal
 import sys
 import time
 from pathlib import Path
@@ -37,7 +39,7 @@ STREAMS = (
     "lane-*",
     "edge",
 )
-STORMS = ("apache-redis", "axmp", "door-gunicorn-pg", "door-uvicorn-pg", "lane-uvicorn-*", "edge")
+STORMS = ("apache-redis", "axmp", "door-gunicorn-pg", "door-uvicorn-pg", "lane-uvicorn-pg", "edge")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         return listed(targets)
     if machine.program("wrk") is None:
         raise SystemExit("wrk makes the load: apt-get install wrk")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))  # and end what was started
     begun = time.monotonic()
     figures = run(targets, options)
     figures["minutes"] = round((time.monotonic() - begun) / 60, 1)

@@ -67,7 +67,7 @@ class Target:
     view: str | None = None
     needs_postgres: bool = False
     needs_redis: bool = False
-    #: Whether it is asked for more than small answers: one of each kind is enough.
+    #: Whether it is asked for more than 1 KB over 16 connections: one of each kind is enough.
     large: bool = True
 
     #: Below it, the upstream's own paths; and where the provider sends people back to.
@@ -565,6 +565,7 @@ def everybody() -> list[Target]:
             "Apache, mod_auth_openidc, Redis",
             shared + "Redis",
             needs_redis=True,
+            large=False,
             cache="redis",
         ),
         DjangoSite(
@@ -584,6 +585,7 @@ def everybody() -> list[Target]:
             needs_postgres=True,
             what="tuned",
             keep_connections=True,
+            large=False,
         ),
         DjangoSite(
             "revproxy",
@@ -594,6 +596,7 @@ def everybody() -> list[Target]:
             needs_postgres=True,
             what="revproxy",
             keep_connections=True,
+            large=False,
         ),
         Axmp("axmp", "axmp-oidc-bff-provider, uvicorn", shared + "Redis", needs_redis=True),
         *(

@@ -28,7 +28,8 @@ LOADS = [
     Load("upload", 4, 1),
     Load("slow", 256, 1),
 ]
-QUICK = [Load("1k", 16, 1)]
+MAIN = Load("1k", 16, 1)
+QUICK = [MAIN]
 
 
 def measure(
@@ -44,11 +45,15 @@ def measure(
     chance = random.Random(1)  # noqa: S311 - the order of a round
     for target in targets:
         progress(f"warm-up {target.key}")
-        shot(world, target, Load("1k", 16, 1))
+        shot(world, target, MAIN)
     for load in loads:
         name = f"{load.what}/{load.connections}"
         figures[name] = {}
-        runners = [t for t in targets if load.what == "1k" or (t.carries and t.large)]
+        runners = [
+            t
+            for t in targets
+            if load == MAIN or (t.large and (t.carries or load.what == MAIN.what))
+        ]
         for number in range(rounds):
             for target in chance.sample(runners, len(runners)):
                 found = figures[name].setdefault(target.key, {"shots": []})

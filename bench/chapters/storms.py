@@ -17,7 +17,7 @@ from tests.support.processes import ChildFailed
 from . import Figures
 
 CALLS = 64
-ROUNDS = 3
+ROUNDS = 2
 TOKEN_SECONDS = 4
 
 

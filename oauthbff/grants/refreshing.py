@@ -44,7 +44,7 @@ from oauthbff.vault import Envelope
 from .ending import end
 from .opening import open_envelope
 from .returning import give_back
-from .rows import Kind, expiry, let_go_of_the_database, record
+from .rows import Kind, expiry, let_go_of_a_pooled_connection, let_go_of_the_database, record
 
 POLL_SECONDS = 0.1
 #: How long a database outage is sat out while rotated tokens are in hand: the slack that
@@ -415,6 +415,7 @@ def _ours(grant: TokenGrant, owner: str) -> QuerySet[TokenGrant]:
 def _wait(grant: TokenGrant, give_up: float) -> TokenGrant:
     """Poll until the row changes or its lease is free, then return it anew."""
     while time.monotonic() < give_up:
+        let_go_of_a_pooled_connection()
         time.sleep(POLL_SECONDS)
         unchanged = TokenGrant.objects.filter(
             pk=grant.pk,

@@ -83,3 +83,9 @@ def let_go_of_the_database() -> None:
     """Hold no connection while the provider is asked."""
     if not connection.in_atomic_block:
         connection.close()
+
+
+def let_go_of_a_pooled_connection() -> None:
+    """While waiting for somebody else who needs one, too, and there may be four in all."""
+    if not connection.in_atomic_block and connection.settings_dict["OPTIONS"].get("pool"):
+        connection.close()
