@@ -18,6 +18,7 @@ The way in, room by room, from the pure to the doors:
     forwarding/     what may pass between browser and upstream                  (pure)
     breaker         is an upstream left alone for a while?                      (pure)
     bulkhead        how many calls at once to an upstream, and whether any
+    primed          what the lane knows of a grant for seconds, in a store of all hosts
     remembered      a document fetched once for all processes
     datakeys        one key per grant, wrapped by a key store; aws_kms is one
     vault           sealing and opening secrets; key ids

@@ -139,6 +139,10 @@ class KeyLost(SealBroken):
     """The key that sealed the value is no longer configured."""
 
 
+class StoreAway(Exception):
+    """The lane's shared store did not answer, or not in time. Nobody is told: the database is."""
+
+
 class ProviderError(BFFError):
     """Something between us and the provider. The grant stands unless it says otherwise."""
 

@@ -300,3 +300,10 @@ lane_database_away = _declare(
     "why",
     "The lane could not ask the database; Django serves meanwhile.",
 )
+lane_store_away = _declare(
+    "lane",
+    WARNING,
+    "lane_store_away",
+    "why",
+    "The lane's shared store did not answer; the database is asked meanwhile, and endings wait.",
+)

@@ -51,6 +51,7 @@ for _name, _read in {
     "USERINFO": env.bool,
     "HEADER": env.str,
     "HOME_URL": env.str,
+    "LANE_STORE": env.str,
     "ERROR_URL": env.str,
     "CLAIMS": env.list,
     "REQUEST_ID_HEADER": env.str,

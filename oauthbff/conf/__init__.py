@@ -112,6 +112,7 @@ def _read(read: Reading) -> Conf:
         keys=keys.keys(read),
         key_stores=keys.key_stores(read),
         header=site.header(read),
+        lane_store=site.lane_store(read),
         match_email_until=site.match_email_until(read),
         edge_secret=edge.secret(read),
         edge_remember=edge.remember(read),

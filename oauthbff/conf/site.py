@@ -1,13 +1,18 @@
-"""Our own side: public origin, header of our calls, sessions, users. E010, E011, E027, E028."""
+"""Our own side: public origin, header of our calls, sessions, users, the lane's store.
+
+E010, E011, E027, E028, E056.
+"""
 
 from __future__ import annotations
 
 from datetime import date, datetime
+from importlib.util import find_spec
 
 from django.conf import settings
 
 from .reading import HEADER_NAME, Reading, is_loopback, origin_of, split_url
 
+STORES = ("redis://", "rediss://", "unix://")
 SIGNED_COOKIES = "django.contrib.sessions.backends.signed_cookies"
 
 
@@ -44,6 +49,19 @@ def header(read: Reading) -> str:
             f"Use letters, digits and -, not {value!r}.",
         )
         return str(read.default("header"))
+    return value
+
+
+def lane_store(read: Reading) -> str:
+    value = read.given.get("LANE_STORE", "")
+    if value == "":
+        return ""
+    if not isinstance(value, str) or not value.startswith(STORES):
+        hint = 'The address of a Redis, as "redis://redis.internal:6379/1".'
+        read.say("E056", 'OAUTHBFF["LANE_STORE"] is not an address of a Redis.', hint)
+        return ""
+    if find_spec("redis") is None:
+        read.say("E056", 'OAUTHBFF["LANE_STORE"] needs redis.', "pip install oauthbff[lane]")
     return value
 
 

@@ -132,6 +132,8 @@ class Conf:
     key_stores: Mapping[str, str]
     #: How long a process remembers a data key that its key store has unwrapped.
     data_key_seconds: int = 300
+    #: A Redis that all hosts share, `redis://…`, for the lane: docs/lane.md. Empty: none.
+    lane_store: str = ""
     #: A grant unused for so long ends.
     idle_timeout: int = 1800
     #: A grant ends so long after sign-in, used or not.

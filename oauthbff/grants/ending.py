@@ -20,6 +20,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from oauthbff import events, signals
+from oauthbff.conf import conf
 from oauthbff.models import EndOrder, Revocation, TokenGrant
 
 from .rows import Kind, batches, record_many
@@ -78,6 +79,7 @@ def end_in_batches(
     for batch in batches(grants.filter(ended_at=None), BATCH):
         with transaction.atomic():
             ended = _mark_ended(batch, reason=reason, by=by, note=note, order=order)
+            transaction.on_commit(partial(_forget, _digests(ended)))
             transaction.on_commit(partial(_after_end, ended, facts))
         yield ended
 
@@ -103,6 +105,22 @@ def _mark_ended(
     ended = list(ours.values_list("pk", flat=True))
     record_many(ended, Kind.ENDED, by_id=by.pk if by else None, note=note or reason)
     return ended
+
+
+def _digests(ended: list[uuid.UUID]) -> list[str]:
+    """Under what the lane's store may know these grants."""
+    if not conf().lane_store:
+        return []
+    found = TokenGrant.objects.filter(pk__in=ended).exclude(session_digest="")
+    return list(found.values_list("session_digest", flat=True))
+
+
+def _forget(digests: list[str]) -> None:
+    """Return when no lane, on whatever host, can take these for standing any more."""
+    if digests:
+        from oauthbff import primed  # needs redis, which not every site has
+
+        primed.forget(digests)
 
 
 def _after_end(ended: list[uuid.UUID], facts: dict[str, Any]) -> None:

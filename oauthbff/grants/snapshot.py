@@ -43,6 +43,30 @@ class Standing:
         """Its row, not read yet: for `reread`."""
         return TokenGrant(pk=self.handle)
 
+    def as_entry(self) -> dict[str, Any]:
+        """For a store that lives shorter than anything it says."""
+        return {
+            "handle": self.handle.hex,
+            "until": self.until,
+            "touch_at": self.touch_at,
+            "upstreams": sorted(self.upstreams),
+            "tokens": dict(self.tokens),
+        }
+
+    @classmethod
+    def of_entry(cls, entry: Mapping[str, Any], now: float) -> Standing | None:
+        """What `as_entry` wrote down; None when it is over."""
+        if now >= entry["until"]:
+            return None
+        tokens = {name: (token, until) for name, (token, until) in entry["tokens"].items()}
+        return cls(
+            handle=uuid.UUID(entry["handle"]),
+            until=entry["until"],
+            touch_at=entry["touch_at"],
+            upstreams=frozenset(entry["upstreams"]),
+            tokens=tokens,
+        )
+
     def token(self, resource: str | None, now: float) -> str | None:
         """The access token to send now; None: `grants.fresh` must be asked."""
         token, until = self.tokens.get(resource or "", ("", None))

@@ -169,6 +169,11 @@ def _follow_session(grant: TokenGrant, session_key: str) -> None:
     except (GrantEnded, KeyStoreUnavailable):
         return  # the next call tries again
     found = digest(session_key)
+    if conf().lane_store:
+        from oauthbff import primed  # needs redis, which not every site has
+
+        if not primed.forgot([grant.session_digest]):
+            return  # an ending would look for what the lane knows under the new key only
     if (
         TokenGrant.objects.filter(pk=grant.pk, version=grant.version, ended_at=None)
         .filter(lease_is_free())

@@ -138,7 +138,7 @@ class Lane:
             message = await receive()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
-                self._finder.close()
+                await self._finder.close()
                 return
 
 

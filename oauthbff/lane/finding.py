@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+import uuid
 from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from oauthbff import events, grants
-from oauthbff.conf import Upstream
+from oauthbff.conf import Upstream, conf
 from oauthbff.cookies import exact_cookie
+from oauthbff.errors import StoreAway
+from oauthbff.grants import reading
 
 from .asked import Asked
 from .database import Away, Reader, Unreadable
 from .threads import in_thread
+
+if TYPE_CHECKING:
+    from oauthbff.primed import Store
 
 
 class Finder:
@@ -24,24 +33,61 @@ class Finder:
         try:
             reader = Reader()
         except Unreadable as why:
-            events.lane_serves(of=f"nothing: {why}")
+            events.lane_serves(of=f"nothing read directly: {why}")
             return None
         events.lane_serves(of="PostgreSQL")
         return reader
 
+    @cached_property
+    def _store(self) -> Store | None:
+        if not conf().lane_store:
+            return None
+        from oauthbff.primed import Store  # needs redis, which not every site has
+
+        events.lane_serves(of="the shared store")
+        return Store(conf().lane_store)
+
     async def find(self, session_key: str) -> grants.Standing | None:
         """The grant of a session, if it stands at this moment."""
         # Sliding a session along is SessionMiddleware's work, on each request.
-        if self._reader is None or settings.SESSION_SAVE_EVERY_REQUEST:
+        if settings.SESSION_SAVE_EVERY_REQUEST:
             return None
+        if self._store is None:
+            return await self._read(session_key)
+        digest = grants.digest(session_key)
         try:
-            return await self._reader.read(session_key)
+            entry = await self._store.get(digest)
+            found = None if entry is None else grants.Standing.of_entry(entry, time.time())
+            if found is not None:
+                return found
+            lease = await self._store.lease(digest)
+        except StoreAway:
+            return await self._read(session_key)
+        found = await (self._read(session_key) if self._reader else in_thread(_look, session_key))
+        if found is not None and lease is not None:
+            with contextlib.suppress(StoreAway):
+                await self._store.confirm(digest, lease, found.as_entry())
+        return found
+
+    async def _read(self, session_key: str) -> grants.Standing | None:
+        try:
+            return await self._reader.read(session_key) if self._reader else None
         except Away:
             return None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._reader is not None:
             self._reader.close()
+        if self._store is not None:
+            await self._store.close()
+
+
+def _look(session_key: str) -> grants.Standing | None:
+    """The same by Django's own means, on any database and session engine. Changes nothing."""
+    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    handle = session.get(grants.HANDLE)
+    seen = None if handle is None else reading.read(uuid.UUID(str(handle)))
+    return None if seen is None else grants.judge(seen, session, session_key)
 
 
 def session_key_of(asked: Asked) -> str | None:

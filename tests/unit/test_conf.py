@@ -136,6 +136,7 @@ def test_the_whole_configuration_is_read(configure: Configure) -> None:
         USERINFO=False,
         HEADER="X-Own",
         HOME_URL="/app/",
+        LANE_STORE="rediss://redis.internal:6379/1",
         ERROR_URL="/oops/",
         CLAIMS_HOOK="a.b",
         PLACE_HOOK="a.c",
@@ -160,6 +161,7 @@ def test_the_whole_configuration_is_read(configure: Configure) -> None:
     assert found.keys["old"] == bytes(range(32))
     assert (found.idle_timeout, found.refresh_leeway, found.userinfo) == (900, 0, False)
     assert (found.header, found.home_url, found.error_url) == ("X-Own", "/app/", "/oops/")
+    assert found.lane_store == "rediss://redis.internal:6379/1"
 
 
 def test_settings_that_change_are_read_anew(configure: Configure) -> None:
@@ -254,6 +256,7 @@ BAD = [
     *rows("E002", "RETENTION_DAYS", 0, 1.0),
     *rows("E002", "USERINFO", "false", 0, 1, None),
     *rows("E002", "HOME_URL", None, 5),
+    *rows("E056", "LANE_STORE", None, 5, "redis", "http://redis.internal/", "memcached://x"),
     *rows("E002", "ERROR_URL", 5, ["/"]),
     *rows("E002", "CLAIMS_HOOK", print),
     *rows("E002", "CLAIMS", "sub", [1], None, {"sub": 1}),
@@ -600,6 +603,7 @@ def test_every_scalar_can_be_written_in_the_environment() -> None:
         OAUTHBFF_MATCH_EMAIL_UNTIL="2027-01-31",
         OAUTHBFF_EDGE_SECRET=KEY_2 + "-.~_",
         OAUTHBFF_EDGE_REMEMBER="0",
+        OAUTHBFF_LANE_STORE="redis://redis.internal:6379/1",
     )
     assert result.returncode == 0, result.stderr
     expected = {
@@ -631,6 +635,7 @@ def test_every_scalar_can_be_written_in_the_environment() -> None:
         "match_email_until": "2027-01-31",
         "edge_secret": KEY_2 + "-.~_",
         "edge_remember": 0,
+        "lane_store": "redis://redis.internal:6379/1",
         "KEYS": ["new", "old"],
         "URLS": ["https://photos.example.com/v1/"],
         "PROXY": ["HTTP_X_FORWARDED_PROTO", "https"],
