@@ -28,13 +28,14 @@ EDGES: dict[str, dict[str, Any]] = {"nginx": {"server": "gunicorn", "front": "ng
 DOORS: dict[str, dict[str, Any]] = {
     "gunicorn": {"server": "gunicorn"},
     "uvicorn": {"server": "uvicorn"},
+    "lane": {"server": "uvicorn", "database": "postgresql", "env": {"LANE": "1"}},
     **EDGES,
 }
 #: Those through which the upstream gets the first bytes of an upload before the browser has sent
 #: the last. Django's own ASGI handler takes the whole body before any view runs.
-STREAMING = ("gunicorn", *EDGES)
+STREAMING = ("gunicorn", "lane", *EDGES)
 #: Those where a waiting call occupies no worker.
-ASYNC = ("uvicorn", *EDGES)
+ASYNC = ("uvicorn", "lane", *EDGES)
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 HASTY = {"connect": 0.5, "first_byte": 0.6, "idle": 0.6}  # seconds
 NEVER = {"failures": 0}  # the breaker is off
