@@ -106,16 +106,18 @@ def orders() -> Iterator[tuple[str, ...]]:
 async def first_wrong(store: primed.Store) -> tuple[int, tuple[str, ...] | None]:
     """How often an entry was confirmed, until an order let the store serve after the end."""
     confirmed = 0
-    for number, order in enumerate(orders()):
-        digest = f"digest-{number}"
-        world = World(store, digest, lambda d=digest: primed.forget([d]))  # type: ignore[misc]
-        taken = dict.fromkeys(STEPS, 0)
-        for who in order:
-            confirmed += await world.step(who, taken[who])
-            taken[who] += 1
-            if world.forgotten and await store.get(digest) is not None:
-                return confirmed, order
-    await store.close()
+    try:
+        for number, order in enumerate(orders()):
+            digest = f"digest-{number}"
+            world = World(store, digest, lambda d=digest: primed.forget([d]))  # type: ignore[misc]
+            taken = dict.fromkeys(STEPS, 0)
+            for who in order:
+                confirmed += await world.step(who, taken[who])
+                taken[who] += 1
+                if world.forgotten and await store.get(digest) is not None:
+                    return confirmed, order
+    finally:
+        await store.close()
     return confirmed, None
 
 
