@@ -190,8 +190,9 @@ def knock_at_every_door(run: Run) -> None:
             browser.navigate(path, headers={**CRASH, "Cookie": cookies}, follow=False),
             browser.fetch(path, "POST", {**typed, **CRASH}, urllib.parse.urlencode(form)),
         ]
-        # A carrier of its own may answer calls of APIs without the site's middleware.
-        assert name == "api" or [one.status for one in said] == [500, 500], (name, said)
+        # A proxy in front carries calls of APIs past the site, and hides the door that it asks.
+        around = run.site.front and name in ("api", "authorize")
+        assert around or [one.status for one in said] == [500, 500], (name, said)
         browser = run.signed_in()
         browser.fetch(path, headers={**headers, "Cookie": cookies})
         browser.fetch(path, "POST", {**typed, "Cookie": cookies}, urllib.parse.urlencode(form))
