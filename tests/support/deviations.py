@@ -82,10 +82,7 @@ DEVIATIONS = (
             "nginx": "It waits for the rest of a head that it does not take for one, up to its header timeout; nobody "
             "gets as far as `authorize/` (404)."
         },
-        (
-            "test_rp2_rp3_no_path_query_or_header_reaches_another_host_port_or_prefix",
-            "test_no_secret_reaches_the_browser_the_log_or_the_database_in_clear[nginx",
-        ),
+        ("test_rp2_rp3_no_path_query_or_header_reaches_another_host_port_or_prefix",),
     ),
     Deviation(
         "An empty `Origin` is a foreign one.",
