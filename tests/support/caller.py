@@ -230,9 +230,23 @@ def _bytes(line: str | bytes) -> bytes:
 
 def proxy_site(make_site: Callable[..., Site], upstream: RecordingUpstream, door: str) -> Site:
     """The site of all proxy tests, behind one of `DOORS`."""
-    env = {"OAUTHBFF_EDGE_SECRET": EDGE_SECRET}
-    options = DOORS.get(door) or {"server": door}
-    return make_site(upstreams=routes(upstream.url), env=env, **options)
+    return site_behind(
+        door, make_site, routes(upstream.url), env={"OAUTHBFF_EDGE_SECRET": EDGE_SECRET}
+    )
+
+
+def site_behind(
+    door: str,
+    make_site: Callable[..., Site],
+    upstreams: dict[str, Any],
+    env: dict[str, str],
+    **options: Any,
+) -> Site:
+    """A site behind one of `DOORS`, or a server by its name."""
+    of_door = DOORS.get(door) or {"server": door}
+    return make_site(
+        upstreams=upstreams, **{**options, **of_door, "env": of_door.get("env", {}) | env}
+    )
 
 
 def signed_in(site: Site, upstream: RecordingUpstream, sub: str = "jane") -> Caller:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpRequest, HttpResponse
 
 from oauthbff import signals
@@ -82,8 +83,8 @@ def _watch(frame: FrameType, event: str, value: Any) -> None:
         if type(thing).__module__.startswith("oauthbff."):
             try:
                 _write(f"{type(thing).__name__}: {thing!r} {thing}")
-            except AttributeError:  # its __init__ has not come to an end yet
-                continue
+            except (AttributeError, TypeError, SynchronousOnlyOperation):
+                continue  # not whole yet, or a row that would have to be read first
 
 
 for _signal in vars(signals).values():
