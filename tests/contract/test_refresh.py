@@ -41,6 +41,21 @@ def test_twenty_calls_over_four_processes_refresh_once(
         assert (short_lived.refreshes, short_lived.reuses) == (round_, 0)
 
 
+def test_who_waits_for_a_refresh_keeps_no_pooled_connection(
+    make_site: MakeSite, short_lived: NodeProvider
+):
+    """psycopg's pool has four: the one call with the new tokens needs one to store them."""
+    env = {"DATABASE_POOL": "1"}
+    site = make_site(server="uvicorn", database="postgresql", env=env)
+    browser = site.browser()
+    browser.login("jane")
+    expire()
+    short_lived.fault("/token", grant_type="refresh_token", delay=1.0)
+    answers = browser.together(40, "api/photos/1")
+    assert [one.status for one in answers] == [200] * 40
+    assert short_lived.reuses == 0
+
+
 def test_two_hosts_that_share_a_database_refresh_once(
     make_site: MakeSite, short_lived: NodeProvider
 ):
