@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from oauthbff import events, signals
 from oauthbff.conf import conf
+from oauthbff.errors import KeyStoreUnavailable
 from oauthbff.models import EndOrder, Revocation, TokenGrant
 
 from .rows import Kind, batches, record_many
@@ -130,7 +131,8 @@ def _after_end(ended: list[uuid.UUID], facts: dict[str, Any]) -> None:
             grant=pk, reason=facts["reason"], by=facts["by_id"], note=facts["note"] or None
         )
         signals.grant_ended.send_robust(sender=TokenGrant, grant_id=pk, **facts)
-    with _left_to_sweepgrants(ended):
+    # A key store that is away: `telling` needs it as well, and deletes the sessions then.
+    with _left_to_sweepgrants(ended), contextlib.suppress(KeyStoreUnavailable):
         delete_sessions_of(TokenGrant.objects.filter(pk__in=ended).only("envelope"))
 
 

@@ -31,6 +31,8 @@ DOORS: dict[str, dict[str, Any]] = {
     "lane": {"server": "uvicorn", "database": "postgresql", "env": {"LANE": "1"}},
     **EDGES,
 }
+#: Those without a proxy in front.
+OURS = ("gunicorn", "uvicorn", "lane")
 #: Those through which the upstream gets the first bytes of an upload before the browser has sent
 #: the last. Django's own ASGI handler takes the whole body before any view runs.
 STREAMING = ("gunicorn", "lane", *EDGES)

@@ -85,6 +85,21 @@ DEVIATIONS = (
         ("test_rp2_rp3_no_path_query_or_header_reaches_another_host_port_or_prefix",),
     ),
     Deviation(
+        "An answer may have `max_answer` bytes and take `timeouts.total` seconds at most.",
+        {
+            "nginx": "It knows neither limit: an answer ends when the API ends it, or is silent for `idle` seconds."
+        },
+        (
+            "test_rs8_an_answer_over_the_limit_is_refused_or_cut_off",
+            "test_st4_a_call_has_an_end_however_busy_its_upstream_looks",
+        ),
+    ),
+    Deviation(
+        "An answer of whose body not a byte came is a 502.",
+        {"nginx": "Its head has gone on by then: a 200 that is cut off."},
+        ("test_rs7_an_answer_that_ends_before_its_body_begins_is_a_502",),
+    ),
+    Deviation(
         "An empty `Origin` is a foreign one.",
         {
             "nginx": "It is none. Browsers send none that is empty, and `X-BFF: 1` is asked for all the same."
