@@ -108,15 +108,7 @@ class Lane:
         if session_key is not None and found is None:
             return None
         forwarding.check_method(route, asked.method)
-        mount = f"{mount}{route.name}/"
-        path, query = forwarding.raw_target(
-            mount,
-            asked.scope["query_string"].decode("latin-1"),
-            asgi_path=asked.scope.get("raw_path"),
-            wsgi_target=None,
-            decoded=asked.path,
-        )
-        target = forwarding.upstream_target(route, path, query)
+        target = asked.target(mount, route)
         length = forwarding.declared_length(
             asked.header("content-length"),
             asked.header("transfer-encoding"),
@@ -131,7 +123,7 @@ class Lane:
                 )
             except BFFError:
                 return None  # the session's fate may hang on it
-        return Plan(asked, route, mount, target, length, found, token)
+        return Plan(asked, route, f"{mount}{route.name}/", target, length, found, token)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

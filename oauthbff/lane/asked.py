@@ -10,6 +10,9 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 from django.urls import reverse
 
+from oauthbff import forwarding
+from oauthbff.conf import Upstream
+
 Scope = Mapping[str, Any]
 
 
@@ -36,6 +39,17 @@ class Asked:
 
     def header(self, name: str) -> str | None:
         return self.headers.get(name.lower())
+
+    def target(self, mount: str, route: Upstream) -> str:
+        """What to ask the upstream for. Raises what refuses the path."""
+        path, query = forwarding.raw_target(
+            f"{mount}{route.name}/",
+            self.scope["query_string"].decode("latin-1"),
+            asgi_path=self.scope.get("raw_path"),
+            wsgi_target=None,
+            decoded=self.path,
+        )
+        return forwarding.upstream_target(route, path, query)
 
     @property
     def cookies(self) -> bytes:

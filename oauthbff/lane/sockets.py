@@ -99,15 +99,7 @@ class Socket:
         if not route.websocket or route.permissions or route.throttles:
             raise SocketRefused("the route lets no WebSocket pass")
         handle, token = await self._whose(route)
-        mount = f"{self._mount}{route.name}/"
-        path, query = forwarding.raw_target(
-            mount,
-            asked.scope["query_string"].decode("latin-1"),
-            asgi_path=asked.scope.get("raw_path"),
-            wsgi_target=None,
-            decoded=asked.path,
-        )
-        return _Opening(asked, route, forwarding.upstream_target(route, path, query), handle, token)
+        return _Opening(asked, route, asked.target(self._mount, route), handle, token)
 
     async def _whose(self, route: Upstream) -> tuple[uuid.UUID | None, str | None]:
         """Whose token goes along. A handshake is rare: Django's own code finds out."""
