@@ -509,10 +509,15 @@ def test_37_a_post_is_sent_once_whatever_happens(jane: Caller, end: str):
 
 
 def test_37_a_get_is_repeated_once_at_most(jane: Caller):
-    fill_the_pool(jane, 6)
-    jane.upstream.on("/photos/never", hang_up())
-    assert jane.ask("GET", "photos/never").status == 502
-    assert 1 <= len(jane.upstream.requests) <= 2
+    sent = []
+    # A server of several processes has a pool in each, and which one answers is chance: ask again,
+    # but less often than opens the breaker.
+    for _ in range(4):
+        fill_the_pool(jane, 6)
+        jane.upstream.on("/photos/never", hang_up())
+        assert jane.ask("GET", "photos/never").status == 502
+        sent.append(len(jane.upstream.requests))
+    assert {1, 2} >= set(sent)
 
 
 def test_37_a_kept_connection_that_died_unseen_costs_nobody_an_answer(jane: Caller):
