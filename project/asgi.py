@@ -8,9 +8,9 @@ from typing import Any
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
+from oauthbff.lane import Lane
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 application: Any = get_asgi_application()
 if settings.LANE:
-    from oauthbff.lane import Lane
-
     application = Lane(application)
