@@ -397,7 +397,11 @@ class Door(Target):
 
 
 class LaneTarget(Door):
-    """The lane, in front of the same site."""
+    """The lane, in front of the same site; with Redis, with its shared store there."""
+
+    def environment(self, world: World, provider: NodeProvider) -> dict[str, str]:
+        env = super().environment(world, provider)
+        return env | ({"OAUTHBFF_LANE_STORE": world.redis_url(23)} if self.redis else {})
 
     def require(self) -> None:
         super().require()

@@ -26,6 +26,8 @@ from oauthbff import events, grants
 from oauthbff.grants import reading
 from oauthbff.models import TokenGrant
 
+from .judged import Judged
+
 #: At once and per process. One statement takes well under a millisecond.
 MOST_CONNECTIONS = 8
 ENGINES = ("django.contrib.sessions.backends.db", "django.contrib.sessions.backends.cached_db")
@@ -57,6 +59,7 @@ class Reader:
         self._using = router.db_for_read(TokenGrant)
         self._statement = _compiled(self._using)
         self._address = _address(self._using)
+        self._judged = Judged()
         self._free: deque[tuple[asyncpg.Connection, Any]] = deque()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._open = 0
@@ -64,11 +67,18 @@ class Reader:
 
     async def read(self, session_key: str) -> grants.Standing | None:
         """The grant of a session if it stands; None: Django knows more. Raises `Away`."""
-        rows = await self._fetch(session_key, grants.digest(session_key))
-        for text, *values in rows:
+        digest = grants.digest(session_key)
+        for row in await self._fetch(session_key, digest):
+            known = self._judged.get(digest, row)
+            if known is not None:
+                return known
+            text, *values = row
             session = _pointer(text)
             if session.get(grants.HANDLE) == str(values[_ID]):
-                return grants.judge(reading.seen(values, self._using), session, session_key)
+                found = grants.judge(reading.seen(values, self._using), session, session_key)
+                if found is not None:
+                    self._judged.keep(digest, row, found)
+                return found
         return None
 
     async def _fetch(self, *values: str) -> list[Any]:
@@ -122,6 +132,7 @@ class Reader:
                 return
 
     def close(self) -> None:
+        self._judged.clear()
         while self._free:
             self._free.pop()[0].terminate()
 

@@ -122,11 +122,23 @@ ENDS = {
 
 @pytest.mark.parametrize("row", ENDS)
 def test_what_does_not_stand_any_more_is_refused_at_once(jane: Caller, row: str):
-    assert jane.ask("GET", "photos/1").status == 200
+    for _ in range(3):  # the first is written down, the third finds the row as the second did
+        assert jane.ask("GET", "photos/1").status == 200
     jane.site.sql(ENDS[row])
     said = jane.ask("GET", "photos/2")
     assert said.status == 401
-    assert jane.reached() == ["GET /photos/1"]
+    assert jane.reached() == ["GET /photos/1"] * 3
+
+
+@pytest.mark.parametrize(
+    "column", ["expires_at = now()", "last_used_at = now() - interval '30 minutes'"]
+)
+def test_a_row_that_has_not_changed_still_ends_when_its_time_has_come(jane: Caller, column: str):
+    jane.site.sql(f"UPDATE oauthbff_tokengrant SET {column} + interval '2 seconds'")
+    for _ in range(2):
+        assert jane.ask("GET", "photos/1", "X-BFF-Slide: false").status == 200
+    time.sleep(2)
+    assert jane.ask("GET", "photos/1", "X-BFF-Slide: false").status == 401
 
 
 def test_when_the_lane_cannot_ask_its_database_django_serves(jane: Caller):
