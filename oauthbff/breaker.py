@@ -52,7 +52,7 @@ class Circuit:
 
     def reached(self) -> Circuit:
         """A call was answered, whenever it began."""
-        return Circuit(self.rule)
+        return Circuit(self.rule) if self.failures or self.retry_at is not None else self
 
     def failed(self, now: float, *, trial: bool) -> Circuit:
         """A call failed. While open, only the trial's failure means anything new."""

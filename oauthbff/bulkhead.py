@@ -39,14 +39,15 @@ class Bulkhead:
         all places are taken or the breaker is open. Nothing is sent then.
         """
         with self._lock:
-            wait = self._circuit.wait(time.monotonic())
+            circuit, now = self._circuit, time.monotonic()
+            wait = circuit.wait(now)
             if wait:
                 raise UpstreamUnreachable(
                     f"the circuit to {self._name} is open", retry_after=math.ceil(wait)
                 )
             self._take("calls")
-            trial = self._circuit.state(time.monotonic()) is State.HALF_OPEN
-            self._step(self._circuit.entered())
+            trial = circuit.state(now) is State.HALF_OPEN
+            self._step(circuit.entered())
         return Place(self, trial)
 
     def _take(self, kind: str) -> None:
@@ -62,12 +63,15 @@ class Bulkhead:
         self._said_full = False
 
     def _step(self, new: Circuit) -> None:
-        now = time.monotonic()
         old, self._circuit = self._circuit, new
+        if new is old:
+            return
         if new.trying and not old.trying:
             events.circuit_tried(upstream=self._name)
         elif new.retry_at is not None and new.retry_at != old.retry_at:
-            events.circuit_opened(upstream=self._name, retry_in=round(new.retry_at - now))
+            events.circuit_opened(
+                upstream=self._name, retry_in=round(new.retry_at - time.monotonic())
+            )
         elif new.retry_at is None and old.retry_at is not None:
             events.circuit_closed(upstream=self._name)
 
