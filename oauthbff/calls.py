@@ -29,6 +29,8 @@ class CallDoor(Door):
 
     route: Upstream
     grant: TokenGrant | None
+    #: Whether the call is the handshake of a WebSocket.
+    opens_socket = False
 
     def rest(self, **kwargs: Any) -> str:
         """`<upstream>/<path>`, as the address of this door names it."""
@@ -47,6 +49,8 @@ class CallDoor(Door):
         self.embed = forwarding.embeds(upstreams, rest)
         super().initial(request, *args, **kwargs)
         self.route = forwarding.find_route(upstreams, rest)
+        if self.opens_socket:
+            forwarding.check_socket(self.route)
         self.grant = self.find_grant(request._request)
         request.user, request.auth = self.lazy_user(request._request), self.grant
         forwarding.check_method(self.route, str(request.method))

@@ -22,7 +22,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from rest_framework.request import Request
 
-from . import forwarding, grants
+from . import forwarding, grants, origin
 from .calls import CallDoor
 from .conf import conf
 from .door import harden
@@ -52,6 +52,14 @@ class AuthorizeDoor(CallDoor):
             response[PROBLEM] = response.content.decode("ascii")  # type: ignore[attr-defined]
             response[STATUS] = str(response.status_code)
         return response
+
+    def check_fetch(self, request: Request) -> None:
+        """A WebSocket's handshake has the rules that the lane has for it."""
+        self.opens_socket = origin.is_handshake(str(request.method), request.headers.get)
+        if self.opens_socket:
+            origin.check_socket(request.headers.get, base_url=conf().base_url)
+        else:
+            super().check_fetch(request)
 
     def rest(self, **kwargs: Any) -> str:
         return f"{kwargs['upstream']}/"

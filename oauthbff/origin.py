@@ -70,6 +70,15 @@ def check_socket(header: Header, *, base_url: str) -> None:
         raise CSRFFailed("the browser says that this is no WebSocket")
 
 
+def is_handshake(method: str, header: Header) -> bool:
+    """Whether a WebSocket is to be opened: no `fetch` can send these headers. RFC 6455 §4.1."""
+    return (
+        method == "GET"
+        and (header("Upgrade") or "").strip().lower() == "websocket"
+        and header("Sec-WebSocket-Version") is not None
+    )
+
+
 def is_navigation(header: Header) -> bool:
     """Whether the browser is moving its window here; True for clients without Fetch Metadata."""
     return (header("Sec-Fetch-Mode") or "navigate") == "navigate" and (

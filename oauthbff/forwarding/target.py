@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, unquote_to_bytes
 
 from oauthbff.conf import Upstream
-from oauthbff.errors import MethodRefused, NoSuchUpstream, PathRefused
+from oauthbff.errors import MethodRefused, NoSuchUpstream, PathRefused, SocketRefused
 
 MAX_PATH = 8 * 1024
 MAX_QUERY = 16 * 1024
@@ -50,6 +50,12 @@ def find_route(upstreams: Mapping[str, Upstream], rest: str) -> Upstream:
 def check_method(upstream: Upstream, method: str) -> None:
     if method not in upstream.methods:
         raise MethodRefused(method, upstream.methods)
+
+
+def check_socket(upstream: Upstream) -> None:
+    """Refuse a WebSocket but where the route lets it, and no rule of the site's own judges it."""
+    if not upstream.websocket or upstream.permissions or upstream.throttles:
+        raise SocketRefused("the route lets no WebSocket pass")
 
 
 def raw_target(

@@ -9,7 +9,16 @@ from typing import Any
 from oauthbff.conf import Conf, Upstream
 from oauthbff.forwarding import PLAIN_QUERY, PLAIN_REST, PLAIN_SEGMENT, TOLD_REST
 
-from .words import Front, common, fill, hidden_headers, request_headers, seconds, variable
+from .words import (
+    SOCKET_HEADERS,
+    Front,
+    common,
+    fill,
+    hidden_headers,
+    request_headers,
+    seconds,
+    variable,
+)
 
 #: How its own test is called; `{file}` is a whole configuration.
 CHECK = ("nginx", "-t", "-q", "-c", "{file}")
@@ -34,6 +43,7 @@ def write(front: Front, conf: Conf, mount: str) -> str:
         "headers": [
             {"variable": variable(name), "pattern": re.escape(key)} for key, name in names.items()
         ],
+        "socket_headers": _named(*SOCKET_HEADERS, "Sec-Fetch-Mode"),
         "routes": routes,
     }
     template = files("oauthbff").joinpath("templates/oauthbff/edge/nginx.conf").read_text()
@@ -73,11 +83,16 @@ def _route(number: int, route: Upstream, conf: Conf, mount: str) -> dict[str, An
         "max_body": route.max_body or 1,
         "cache": route.cache,
         "websocket": route.websocket,
+        "socket_headers": _named(*SOCKET_HEADERS) if route.websocket else [],
         "paths": bool(route.paths),
         "remembered": not (route.permissions or route.throttles) and conf.edge_remember > 0,
         "headers": sent,
         "hidden": hidden_headers(route, conf.upstreams),
     }
+
+
+def _named(*headers: str) -> list[dict[str, str]]:
+    return [{"name": name, "variable": variable(name)} for name in headers]
 
 
 def _escape(text: str) -> str:

@@ -26,6 +26,11 @@ ACTS_ON_BROWSERS = """
     """.split()
 #: Of those that never pass, the ones that only a request has, or that the proxy itself writes.
 NOT_IN_ANSWERS = frozenset("host connection content-length transfer-encoding expect te".split())
+#: What the handshake of a WebSocket has beside `Connection` and `Upgrade`. RFC 6455 §4.1.
+SOCKET_HEADERS = (
+    *("Sec-WebSocket-Key", "Sec-WebSocket-Version"),
+    *("Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"),
+)
 #: A name that any proxy's configuration can spell.
 SPELLABLE = re.compile(r"[A-Za-z0-9-]+")
 #: Every status that a permission of a site might refuse with.
@@ -145,7 +150,6 @@ def common(front: Front, conf: Conf, mount: str) -> dict[str, Any]:
         "error_log": front.error_log,
         "own": OWN_REFUSALS,
         "statuses": STATUSES,
-        "any_websocket": any(route.websocket for route in conf.upstreams.values()),
         "any_cache": any(route.cache for route in conf.upstreams.values()),
         "largest_body": max([route.max_body for route in conf.upstreams.values()] + [1]),
     }

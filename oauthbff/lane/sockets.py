@@ -25,7 +25,6 @@ from oauthbff.errors import (
     CSRFFailed,
     GrantEnded,
     LoginRequired,
-    SocketRefused,
     UpstreamTimeout,
 )
 
@@ -96,9 +95,9 @@ class Socket:
             raise CSRFFailed("the host is not ours, or the connection is not safe")
         origin.check_socket(asked.header, base_url=conf().base_url)
         route = forwarding.find_route(conf().upstreams, rest)
-        if not route.websocket or route.permissions or route.throttles:
-            raise SocketRefused("the route lets no WebSocket pass")
+        forwarding.check_socket(route)
         handle, token = await self._whose(route)
+        forwarding.check_method(route, asked.method)
         return _Opening(asked, route, asked.target(self._mount, route), handle, token)
 
     async def _whose(self, route: Upstream) -> tuple[uuid.UUID | None, str | None]:

@@ -96,6 +96,40 @@ def test_it_decides_as_the_proxy_door_does(jane: Caller):
             assert asked.get("Authorization") is None, name
 
 
+UPGRADE, VERSION = "Upgrade: websocket", "Sec-WebSocket-Version: 13"
+HANDSHAKES: dict[str, tuple[str, str, list[str], tuple[int, str | None]]] = {
+    "ours": ("GET", "live/1", [], (200, None)),
+    "by-a-browser": ("GET", "live/1", ["Sec-Fetch-Mode: websocket"], (200, None)),
+    "foreign": ("GET", "live/1", ["Origin: https://evil.test"], (403, "csrf_failed")),
+    "no-origin": ("GET", "live/1", ["Origin"], (403, "csrf_failed")),
+    "cross-site": ("GET", "live/1", ["Sec-Fetch-Site: cross-site"], (403, "csrf_failed")),
+    "no-websocket": ("GET", "live/1", ["Sec-Fetch-Mode: no-cors"], (403, "csrf_failed")),
+    "post": ("POST", "live/1", [], (403, "csrf_failed")),
+    "no-upgrade": ("GET", "live/1", ["Upgrade"], (403, "csrf_failed")),
+    "no-version": ("GET", "live/1", ["Sec-WebSocket-Version"], (403, "csrf_failed")),
+    "route": ("GET", "photos/1", [], (403, "not_allowed")),
+    "route-with-permissions": ("GET", "guarded/1", [], (403, "not_allowed")),
+    "no-upstream": ("GET", "nothing/1", [], (404, "no_such_upstream")),
+    "nobody": ("GET", "live/1", ["Cookie: a=b"], (401, "login_required")),
+    "path": ("GET", "live/a%2Fb", [], (400, "bad_path")),
+}
+
+
+@pytest.mark.parametrize("row", HANDSHAKES)
+def test_a_handshake_is_judged_by_the_browsers_word_and_nothing_else_is(jane: Caller, row: str):
+    """Without `X-BFF`, which no browser can send there. A name alone: without that line."""
+    method, target, changes, expected = HANDSHAKES[row]
+    lines = {
+        line.partition(":")[0]: line
+        for line in (UPGRADE, VERSION, f"Origin: {jane.site.base_url}", *changes)
+    }
+    told = [line for line in lines.values() if ":" in line and not line.startswith("Cookie")]
+    cookie = lines["Cookie"].encode()[8:] if "Cookie" in lines else None
+    said = authorize(jane, method, target, *told, ours=False, cookie=cookie)
+    assert (said.status, said.code) == expected
+    assert (b"Bearer" in said.wire) is (said.status == 200)
+
+
 SECRETS = [
     *("X-None: 1", "X-BFF-Edge:", f"X-BFF-Edge: {EDGE_SECRET[:-1]}"),
     *(f"X-BFF-Edge: {EDGE_SECRET}x", f"X-BFF-Edge: {EDGE_SECRET.upper()}"),

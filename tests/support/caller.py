@@ -84,6 +84,7 @@ def routes(url: str) -> dict[str, dict[str, Any]]:
             "max_answer": SMALL_BODY,
             "breaker": NEVER,
         },
+        "live": {"url": f"{url}/live/", "websocket": True},
         "small": {"url": f"{url}/small/", "max_calls": 3, "max_streams": 1},
         "fragile": {
             "url": f"{url}/fragile/",

@@ -148,8 +148,34 @@ DEVIATIONS = (
         (
             "test_st5_a_silent_upstream_fills_its_own_places_and_no_other",
             "test_st5_event_streams_have_places_of_their_own",
+            "test_a_route_has_so_many_places",
             "test_st5_the_breaker_opens_tries_once_and_closes",
         ),
+    ),
+    Deviation(
+        "An open WebSocket is closed (4401) within a second of its grant's end. (The lane; Django's own door carries "
+        "none.)",
+        {
+            "nginx": "A new one is refused within that second; an open one stays open for as long as the API talks. See "
+            "[WebSockets](#websockets)."
+        },
+        ("test_what_is_open_is_closed_when_its_grant_ends",),
+    ),
+    Deviation(
+        "A message of a WebSocket has a limit (1009); a side that hangs up is told to the other (1011, 1001).",
+        {
+            "nginx": "It carries bytes and knows no messages: the API has to limit them, and a side that hangs up has "
+            "hung up (1006)."
+        },
+        (
+            "test_a_message_that_is_too_large_closes",
+            "test_each_side_is_told_when_the_other_hangs_up",
+        ),
+    ),
+    Deviation(
+        "An API that opens no WebSocket when it is asked for one is a 502.",
+        {"nginx": "Its answer passes. A browser shows a page none of it."},
+        ("test_an_upstream_that_says_no_is_a_bad_gateway",),
     ),
     Deviation(
         "A permission that reads the body is told 415.",

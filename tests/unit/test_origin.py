@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oauthbff.errors import CSRFFailed
-from oauthbff.origin import came_from_elsewhere, check_fetch, is_navigation, stays_here
+from oauthbff.origin import (
+    came_from_elsewhere,
+    check_fetch,
+    check_socket,
+    is_handshake,
+    is_navigation,
+    stays_here,
+)
 
 HOST = "app.example.com"
 OURS = f"https://{HOST}"
@@ -88,6 +95,36 @@ def test_the_headers_name_is_the_configured_one() -> None:
     with pytest.raises(CSRFFailed):
         check_fetch("GET", headers(X_BFF="1"), name="X-Own", base_url=OURS)
     check_fetch("GET", headers(X_Own="1"), name="X-Own", base_url=OURS)
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict"),
+    [
+        *(({}, OK), ({"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Mode": "websocket"}, OK)),
+        *(({"Origin": None}, NO), ({"Origin": EVIL}, NO), ({"Origin": "null"}, NO)),
+        *(({"Origin": ""}, NO), ({"Origin": OURS + "/"}, NO), ({"X_BFF": "1", "Origin": EVIL}, NO)),
+        *(({"Sec_Fetch_Site": "cross-site"}, NO), ({"Sec_Fetch_Site": "same-site"}, NO)),
+        *(({"Sec_Fetch_Site": "none"}, NO), ({"Sec_Fetch_Mode": "cors"}, NO)),
+    ],
+)
+def test_only_our_own_page_may_open_a_websocket(
+    given: dict[str, str | None], verdict: bool
+) -> None:
+    try:
+        check_socket(headers(**{"Origin": OURS, **given}), base_url=OURS)
+        passed = True
+    except CSRFFailed:
+        passed = False
+    assert passed is verdict
+
+
+def test_what_the_handshake_of_a_websocket_is() -> None:
+    both = {"Upgrade": "WebSocket", "Sec_WebSocket_Version": "13"}
+    assert is_handshake("GET", headers(**both))
+    for method in METHODS[1:]:
+        assert not is_handshake(method, headers(**both))
+    for changed in ({"Upgrade": None}, {"Upgrade": "h2c"}, {"Sec_WebSocket_Version": None}):
+        assert not is_handshake("GET", headers(**{**both, **changed}))
 
 
 IMAGE = ("image",)

@@ -1,4 +1,7 @@
-"""WebSockets through the lane: who may open one, what passes, and how it ends."""
+"""WebSockets, through each door that carries them: who may open one, what passes, how it ends.
+
+What a proxy in front does otherwise is in `tests/support/deviations.py`, and at the end here.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from http.client import HTTPResponse, RemoteDisconnected
 from typing import Any
 
 import pytest
@@ -14,13 +18,32 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 from tests.conftest import MakeSite
-from tests.support.caller import NEVER, Caller, eventually, signed_in, spare_port
+from tests.support.caller import (
+    DOORS,
+    EDGES,
+    NEVER,
+    Caller,
+    eventually,
+    send,
+    signed_in,
+    spare_port,
+)
 from tests.support.chat import PIECE, ChatUpstream
 from tests.support.ports import LOOPBACK
 from tests.support.upstream import RecordingUpstream
 
 CUT = 1.0  # seconds within which the end of a grant closes
 SLACK = 1.0  # of a busy machine
+IDLE = 0.6  # seconds of silence that a hasty route allows
+REMEMBERED = 1.1  # seconds, by a proxy in front
+#: The handshake of RFC 6455 §1.3, line by line.
+UPGRADE = "Upgrade: websocket"
+CONNECTION = "Connection: Upgrade"
+KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+VERSION = "Sec-WebSocket-Version: 13"
+HANDSHAKE = (UPGRADE, CONNECTION, KEY, VERSION)
+
+edges = pytest.mark.parametrize("door", EDGES)
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +58,27 @@ def chat(one_chat: ChatUpstream) -> ChatUpstream:
     return one_chat
 
 
+@pytest.fixture(params=["lane", *EDGES])
+def door(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def jane(make_site: MakeSite, upstream: RecordingUpstream, chat: ChatUpstream) -> Caller:
+def jane(door: str, make_site: MakeSite, upstream: RecordingUpstream, chat: ChatUpstream) -> Caller:
     """On SQLite: a WebSocket asks Django, whatever the database is."""
     open_route = {"url": f"{chat.url}/api/", "websocket": True, "max_body": 1_000_000}
     site = make_site(
-        server="uvicorn",
-        env={"LANE": "1"},
+        **{**DOORS[door], "database": "sqlite"},
         upstreams={
             "chat": open_route,
+            "api": {"url": f"{upstream.url}/api/", "websocket": True},
             "public": {**open_route, "token": "user-or-none"},
             "closed": {"url": f"{chat.url}/api/"},
             "guarded": {**open_route, "permissions": ["tests.support.guards.AsAsked"]},
             "few": {**open_route, "max_streams": 1},
             "narrow": {**open_route, "paths": ["^echo$"]},
+            "posted": {**open_route, "methods": ["POST"]},
+            "hasty": {**open_route, "timeouts": {"idle": IDLE, "first_byte": IDLE}},
             "gone": {
                 "url": f"http://{LOOPBACK}:{spare_port()}/",
                 "websocket": True,
@@ -89,8 +119,8 @@ def open_socket(
 
 
 def refusal(jane: Caller, **how: Any) -> tuple[int, str | None]:
-    with pytest.raises(InvalidStatus) as refused:
-        open_socket(jane, **how)
+    with pytest.raises(InvalidStatus) as refused, open_socket(jane, **how):
+        pass
     answer = refused.value.response
     return answer.status_code, answer.headers.get("X-BFF-Error")
 
@@ -132,7 +162,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "unknown": ({"cookie": "__Host-Http-bff-auth=" + "a" * 32}, 401, "login_required"),
     "route-without": ({"target": "closed/echo"}, 403, "not_allowed"),
     "route-with-permissions": ({"target": "guarded/echo"}, 403, "not_allowed"),
-    "no-route": ({"target": "photos/echo"}, 404, "no_such_upstream"),
+    "route-without-get": ({"target": "posted/echo"}, 405, "method_not_allowed"),
     "path": ({"target": "chat/a/%2e%2e/b"}, 400, "bad_path"),
     "not-the-routes-path": ({"target": "narrow/flood"}, 400, "bad_path"),
 }
@@ -146,6 +176,12 @@ def test_who_may_not_open_one_reaches_no_upstream(jane: Caller, chat: ChatUpstre
     with open_socket(jane) as line:  # the positive twin
         line.send("x")
         assert line.recv(10) == "x"
+
+
+def test_where_no_upstream_is_none_is_opened(jane: Caller):
+    """A proxy in front knows the upstreams: of others Django is asked, as for any other page."""
+    refused = (403, "csrf_failed") if jane.site.front else (404, "no_such_upstream")
+    assert refusal(jane, target="photos/echo") == refused
 
 
 def test_two_session_cookies_are_none(jane: Caller, chat: ChatUpstream):
@@ -168,21 +204,25 @@ def test_where_nobody_need_sign_in_nobody_has_a_token(jane: Caller, chat: ChatUp
     assert chat.handshakes[1].headers["Authorization"].startswith("Bearer ")
 
 
-def test_an_ended_grant_opens_none_and_its_end_closes_what_is_open(
-    jane: Caller, chat: ChatUpstream
-):
+def test_an_ended_grant_opens_none(jane: Caller, chat: ChatUpstream):
+    with open_socket(jane):
+        cookie = jane.cookie.decode()
+        assert jane.browser.fetch("logout/", "POST").status == 200
+    if jane.site.front:
+        time.sleep(REMEMBERED)
+    assert refusal(jane, cookie=cookie) == (401, "grant_ended")
+    assert len(chat.handshakes) == 1
+
+
+def test_what_is_open_is_closed_when_its_grant_ends(jane: Caller, chat: ChatUpstream):
     with open_socket(jane) as line, open_socket(jane, "public/echo", cookie="a=b") as nobodys:
         line.send("x")
         assert line.recv(10) == "x"
-        cookie = jane.cookie.decode()
         assert jane.browser.fetch("logout/", "POST").status == 200
-        begin = time.monotonic()
         with pytest.raises(ConnectionClosed) as closed:
-            line.recv(10)
-        assert time.monotonic() - begin < CUT + SLACK
+            line.recv(CUT + SLACK)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4401
-        assert refusal(jane, cookie=cookie) == (401, "grant_ended")
         eventually(lambda: chat.closed == [1001])
         nobodys.send("still here")  # the positive twin
         assert nobodys.recv(10) == "still here"
@@ -193,15 +233,18 @@ def test_each_side_learns_how_the_other_closed(jane: Caller, chat: ChatUpstream)
         line.recv(10)
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4000, "bye")
+    chat.closed.clear()
+    with open_socket(jane) as line:
+        line.close(4321)
+    eventually(lambda: 4321 in chat.closed)
+
+
+def test_each_side_is_told_when_the_other_hangs_up(jane: Caller, chat: ChatUpstream):
     with open_socket(jane, "chat/vanish") as line, pytest.raises(ConnectionClosed) as closed:
         line.send("x")
         line.recv(10)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1011
-    chat.closed.clear()
-    with open_socket(jane) as line:
-        line.close(4321)
-    eventually(lambda: 4321 in chat.closed)
     with open_socket(jane) as line:
         line.socket.shutdown(socket.SHUT_RDWR)  # a browser that is gone
     eventually(lambda: {1000, 1001} & set(chat.closed))
@@ -215,8 +258,13 @@ def test_a_message_that_is_too_large_closes(jane: Caller, chat: ChatUpstream):
     assert closed.value.rcvd.code == 1009
 
 
-def test_an_upstream_that_is_not_there_or_says_no_is_a_bad_gateway(jane: Caller):
+def test_an_upstream_that_is_not_there_is_a_bad_gateway(jane: Caller):
     assert refusal(jane, target="gone/echo") == (502, "upstream_unreachable")
+    with open_socket(jane):
+        pass
+
+
+def test_an_upstream_that_says_no_is_a_bad_gateway(jane: Caller):
     assert refusal(jane, target="chat/refuse") == (502, "upstream_unreachable")
     with open_socket(jane):
         pass
@@ -272,3 +320,131 @@ def test_a_browser_that_floods_waits_for_the_upstream(jane: Caller, chat: ChatUp
         eventually(lambda: len(chat.read) == count, seconds=20)
         sending.join()
     assert set(map(len, chat.read)) == {len(piece)}
+
+
+# -------------------------------------------------- an ordinary call that claims to be a handshake
+
+
+def claim(
+    jane: Caller, *lines: str, method: str = "GET", version: str = "1.1"
+) -> tuple[int, str | None]:
+    """Status (0: hung up) and code for who has the cookie and sends no header of ours."""
+    head = jane.head(method, "/bff/api/api/1", *lines, ours=False)
+    with socket.create_connection((LOOPBACK, jane.site.port), timeout=10) as line:
+        line.sendall(head.replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
+        said = HTTPResponse(line, method=method)
+        try:
+            said.begin()
+        except (RemoteDisconnected, ConnectionResetError):
+            return 0, None
+        assert b"Bearer" not in said.read() or said.status == 200  # the API's own echo
+        return said.status, said.headers.get("X-BFF-Error")
+
+
+def ours(jane: Caller) -> str:
+    return f"Origin: {jane.site.base_url}"
+
+
+CLAIMS: dict[str, tuple[list[str], dict[str, str]]] = {
+    "post": ([*HANDSHAKE, "Content-Length: 0"], {"method": "POST"}),
+    "no-upgrade": ([CONNECTION, KEY, VERSION], {}),
+    "no-connection": ([UPGRADE, KEY, VERSION], {}),
+    "other-connection": ([UPGRADE, "Connection: close", KEY, VERSION], {}),
+    "no-key": ([UPGRADE, CONNECTION, VERSION], {}),
+    "short-key": ([UPGRADE, CONNECTION, "Sec-WebSocket-Key: YQ==", VERSION], {}),
+    "no-version": ([UPGRADE, CONNECTION, KEY], {}),
+    "other-version": ([UPGRADE, CONNECTION, KEY, "Sec-WebSocket-Version: 8"], {}),
+    "h2c": (["Upgrade: h2c", CONNECTION, KEY, VERSION], {}),
+    "two-upgrades": (["Upgrade: websocket, h2c", CONNECTION, KEY, VERSION], {}),
+    "version-of-http": ([*HANDSHAKE], {"version": "1.0"}),
+    "nothing-of-it": ([], {}),
+}
+
+
+@pytest.mark.parametrize("row", CLAIMS)
+def test_an_ordinary_call_is_none_that_opens_a_socket(jane: Caller, row: str):
+    """Without our header nothing passes but a handshake, and that as a handshake."""
+    lines, how = CLAIMS[row]
+    for _ in range(2):
+        claim(jane, *HANDSHAKE, ours(jane))  # its positive twin, which is remembered
+        assert [call.get("Upgrade") for call in jane.upstream.requests] == ["websocket"]
+        jane.upstream.clear()
+        for origin in ([ours(jane)], [], ["Origin: https://evil.test"]):
+            status, _ = claim(jane, *lines, *origin, **how)
+            assert status == 0 or status >= 400
+        passed = [call.get("Upgrade") for call in jane.upstream.requests]
+        assert passed == ([] if jane.site.front else ["websocket"] * len(passed))
+        jane.upstream.clear()
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *([], ["Origin: https://evil.test"], ["Origin: null"], ["Origin:"]),
+        ["Origin: https://evil.test", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"],
+    ],
+)
+def test_a_foreign_page_that_claims_a_handshake_reaches_nothing(jane: Caller, origin: list[str]):
+    for _ in range(2):
+        claim(jane, *HANDSHAKE, ours(jane))
+        jane.upstream.clear()
+        assert claim(jane, *HANDSHAKE, *origin) == (403, "csrf_failed")
+        assert jane.upstream.requests == []
+
+
+@edges
+@pytest.mark.parametrize("framing", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_what_has_a_body_is_no_handshake(jane: Caller, framing: str):
+    assert claim(jane, *HANDSHAKE, framing, ours(jane)) == (403, "csrf_failed")
+    assert jane.upstream.requests == []
+
+
+# ----------------------------------------------------- what a proxy in front does where it differs
+
+
+@edges
+def test_an_api_that_opens_none_is_asked_for_one_and_what_follows_is_judged_anew(jane: Caller):
+    """A 200 to a handshake passes, and with it no tunnel."""
+    head = jane.head("GET", "/bff/api/api/1", *HANDSHAKE, ours(jane), ours=False)
+    wire = send(jane.site, head + jane.head("GET", "/bff/api/api/2", ours=False))
+    [call] = jane.upstream.requests
+    assert (call.get("Upgrade"), call.get("Connection")) == ("websocket", "upgrade")
+    first, second = wire.split(b"HTTP/1.1 ")[1:]
+    assert first.startswith(b"200 ")
+    assert second.startswith(b"403 ")
+    assert b"csrf_failed" in second
+
+
+@edges
+def test_the_whole_handshake_and_no_more_reaches_the_api(jane: Caller):
+    offers = ["Sec-WebSocket-Protocol: a, b", "Sec-WebSocket-Extensions: permessage-deflate"]
+    claim(jane, *HANDSHAKE, *offers, ours(jane), "Sec-WebSocket-Accept: x", "Sec-Fetch-Dest: empty")
+    [call] = jane.upstream.requests
+    names = [name.lower() for name, _ in call.headers]
+    assert sorted(name for name in names if name.startswith("sec-")) == [
+        *("sec-websocket-extensions", "sec-websocket-key"),
+        *("sec-websocket-protocol", "sec-websocket-version"),
+    ]
+    assert not {"origin", "cookie"} & set(names)
+
+
+@edges
+def test_an_open_one_outlives_its_grant_for_as_long_as_both_sides_talk(
+    jane: Caller, chat: ChatUpstream
+):
+    with open_socket(jane) as line:
+        assert jane.browser.fetch("logout/", "POST").status == 200
+        time.sleep(REMEMBERED)
+        line.send("still here")
+        assert line.recv(10) == "still here"
+
+
+@edges
+def test_one_where_the_api_is_silent_for_the_idle_time_is_cut(jane: Caller, chat: ChatUpstream):
+    with open_socket(jane, "hasty/quiet", ping_interval=None) as line:
+        begin = time.monotonic()
+        with pytest.raises(ConnectionClosed):
+            line.recv(10)
+        assert IDLE - 0.1 < time.monotonic() - begin < IDLE + SLACK
+    chat.go_on.set()
+    eventually(lambda: chat.closed == [1006])
