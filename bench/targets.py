@@ -440,7 +440,9 @@ class EdgeTarget(Door):
         finally:
             self.port = front
         state = Path(tempfile.mkdtemp(prefix=f"{self.key}-", dir=world.folder))
-        words = f"nginx --whole --state {state} --django {django} --access-log /dev/null"
+        words = (
+            f"nginx --whole --workers 1 --state {state} --django {django} --access-log /dev/null"
+        )
         logs = f"--error-log {state}/error.log --output {state}/configuration"
         manage(env, "oauthbff_edge", *words.split(), *logs.split())
         nginx = str(machine.program("nginx", "/usr/sbin/nginx"))
