@@ -17,7 +17,7 @@ from rest_framework.request import Request
 
 from . import forwarding, grants
 from .conf import METHODS, Upstream, conf
-from .door import Door, counts_as_activity
+from .door import Door, counts_as_activity, header_of
 from .errors import LoginRequired
 from .models import TokenGrant
 
@@ -51,12 +51,13 @@ class CallDoor(Door):
         self.route = forwarding.find_route(upstreams, rest)
         if self.opens_socket:
             forwarding.check_socket(self.route)
-        self.grant = self.find_grant(request._request)
-        request.user, request.auth = self.lazy_user(request._request), self.grant
-        forwarding.check_method(self.route, str(request.method))
-        path, query = self.raw_target(request._request)
+        called = request._request
+        self.grant = self.find_grant(called)
+        request.user, request.auth = self.lazy_user(called), self.grant
+        forwarding.check_method(self.route, str(called.method))
+        path, query = self.raw_target(called)
         self.target = forwarding.upstream_target(self.route, path, query)
-        self.length = self.body_length(request._request)
+        self.length = self.body_length(called)
         forwarding.check_length(self.route, self.length)
         self.check_permissions(request)
         self.check_throttles(request)
@@ -74,7 +75,7 @@ class CallDoor(Door):
             if self.route.token == "user":  # noqa: S105 - a mode, not a password
                 raise
             return None
-        if counts_as_activity(request.headers.get):
+        if counts_as_activity(header_of(request)):
             grants.touch(grant, request.session.session_key, upstream=self.route.name)
         return grant
 

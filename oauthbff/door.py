@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.utils.decorators import method_decorator
+from django.http.request import HttpHeaders
+from django.http.response import HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import JSONRenderer
@@ -109,7 +111,6 @@ class AsAsked(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-@method_decorator(transaction.non_atomic_requests, name="dispatch")
 class Door(APIView):
     """Base class of the doors that the SPA fetches.
 
@@ -127,17 +128,21 @@ class Door(APIView):
     #: `Sec-Fetch-Dest` values for which the browser's word is enough; see `origin`.
     embed: tuple[str, ...] = ()
 
+    @transaction.non_atomic_requests
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return super().dispatch(request, *args, **kwargs)
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         self.format_kwarg = None
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(
             request
         )
-        self.check_fetch(request)
+        self.check_fetch(request._request)
 
-    def check_fetch(self, request: Request) -> None:
+    def check_fetch(self, request: HttpRequest) -> None:
         origin.check_fetch(
             str(request.method),
-            request.headers.get,
+            header_of(request),
             name=conf().header,
             base_url=conf().base_url,
             embed=self.embed,
@@ -201,6 +206,20 @@ def note(exc: Exception, code: str, *, upstream: str, **where: Any) -> None:
         events.upstream_failed(exc, code=code, upstream=upstream)
     elif code not in EVERYDAY:
         events.call_refused(exc, code=code, **where)
+
+
+def header_of(request: HttpRequest) -> origin.Header:
+    """Look a header up where the server has put it.
+
+    `request.headers` is a copy of all of them, under other names, for the few we ask for.
+    """
+    meta = request.META
+    return lambda name: meta.get(_key_of(name))
+
+
+@lru_cache
+def _key_of(name: str) -> str:
+    return str(HttpHeaders.to_wsgi_name(name))
 
 
 def counts_as_activity(header: origin.Header) -> bool:

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
@@ -41,6 +42,7 @@ NGINX_REMEMBER, TICKS = "X-Accel-Expires", "X-BFF-Edge-Ticks"
 
 
 class AuthorizeDoor(CallDoor):
+    @transaction.non_atomic_requests
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         secret = conf().edge_secret
         if secret is None or not constant_time_compare(request.headers.get(SECRET, ""), secret):
@@ -53,7 +55,7 @@ class AuthorizeDoor(CallDoor):
             response[STATUS] = str(response.status_code)
         return response
 
-    def check_fetch(self, request: Request) -> None:
+    def check_fetch(self, request: HttpRequest) -> None:
         """A WebSocket's handshake has the rules that the lane has for it."""
         self.opens_socket = origin.is_handshake(str(request.method), request.headers.get)
         if self.opens_socket:

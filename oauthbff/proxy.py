@@ -9,19 +9,22 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
+from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.http import RFC3986_SUBDELIMS, escape_leading_slashes
 from rest_framework.request import Request
 
 from . import browser_socket, correlation, events, forwarding, telemetry, upstream
 from .calls import CallDoor
 from .conf import Upstream, conf
+from .door import header_of
 from .errors import BodyBroken, ProviderError
 from .grants import AccessToken
 from .streams import watch
@@ -38,6 +41,13 @@ JUDGED = tuple(
 class ProxyDoor(CallDoor):
     def rest(self, **kwargs: Any) -> str:
         return str(kwargs["rest"])
+
+    @cached_property
+    def mount(self) -> str:
+        """As `reverse` would write it, which costs more: the call's own address has it."""
+        before = self.request.path.removesuffix(self.kwargs["rest"])
+        before = escape_leading_slashes(quote(before, safe=RFC3986_SUBDELIMS + "/~:@"))
+        return f"{before}{self.route.name}/"
 
     def raw_target(self, request: HttpRequest) -> tuple[str, str]:
         return raw_target(request, self.mount)
@@ -65,7 +75,7 @@ class ProxyDoor(CallDoor):
         self, request: HttpRequest, token: AccessToken | None, body: upstream.Body
     ) -> upstream.Answer:
         headers = forwarding.request_headers(
-            request.headers.get,
+            header_of(request),
             self.route,
             authorization=None if token is None else token.authorization,
             via=forwarding.via(conf().base_url),
@@ -120,7 +130,8 @@ class ProxyDoor(CallDoor):
         else:
             grant = None if self.grant is None else self.grant.pk
             watch.add(answer, grant, browser_socket.of(request.META))
-        if not connection.in_atomic_block and not any(n == "Content-Length" for n, _ in headers):
+        ends = answer.is_here or any(name == "Content-Length" for name, _ in headers)
+        if not ends and not connection.in_atomic_block:
             connection.close()  # an event stream may last for hours
         parts = ToAsync(answer, self.route) if isinstance(request, ASGIRequest) else ToSync(answer)
         response = StreamingHttpResponse(parts, status=answer.status)
@@ -156,7 +167,7 @@ class ToAsync:
             self._answer.read, thread_sensitive=False, executor=self._threads
         )
         try:
-            while chunk := await read():
+            while chunk := self._answer.read() if self._answer.is_here else await read():
                 yield chunk
         finally:
             self._answer.close()

@@ -22,7 +22,7 @@ from rest_framework.request import Request
 from . import events, grants
 from .conf import conf
 from .devices import device_of
-from .door import PAGE_POLICY, Door, answer, counts_as_activity, harden
+from .door import PAGE_POLICY, Door, answer, counts_as_activity, harden, header_of
 from .errors import GrantEnded, LoginRequired, NoSuchSession
 from .models import EndReason, TokenGrant
 
@@ -35,7 +35,9 @@ class SessionDoor(Door):
     def get(self, request: Request) -> HttpResponse:
         try:
             grant = grants.current(request._request)
-            if request.GET.get("slide") != "false" and counts_as_activity(request.headers.get):
+            if request.GET.get("slide") != "false" and counts_as_activity(
+                header_of(request._request)
+            ):
                 grants.touch(grant, request._request.session.session_key)
             return answer(signed_in(grant))
         except GrantEnded as ended:
@@ -72,7 +74,7 @@ class SessionsDoor(Door):
 
     def get(self, request: Request) -> HttpResponse:
         here = grants.current(request._request)
-        if counts_as_activity(request.headers.get):
+        if counts_as_activity(header_of(request._request)):
             grants.touch(here, request._request.session.session_key)
         return answer({"sessions": [shown(grant, here) for grant in of_user(here)]})
 

@@ -16,7 +16,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import cache
-from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from typing import cast
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
@@ -25,14 +26,14 @@ from urllib3.exceptions import (
     NewConnectionError,
     ReadTimeoutError,
 )
-from urllib3.util import SKIP_HEADER
 from urllib3.util.connection import is_connection_dropped
 from urllib3.util.response import assert_header_parsing
+from urllib3.util.wait import wait_for_read
 
 from .bulkhead import Place, bulkhead
 from .conf import Upstream
 from .errors import ForwardingError, UpstreamTimeout, UpstreamUnreachable
-from .forwarding import BODYLESS, Headers, is_event_stream
+from .forwarding import BODYLESS, Headers, is_event_stream, request_head
 
 CHUNK_BYTES = 64 * 1024
 IDLE_CONNECTIONS = 16
@@ -45,14 +46,15 @@ Body = bytes | Iterator[bytes] | None
 class Answer:
     """An upstream's answer whose body is still on the wire. Close it, whatever happens."""
 
-    def __init__(self, response: HTTPResponse, line: _Line, method: str, place: Place) -> None:
+    def __init__(self, response: _Head, line: _Line, method: str, place: Place) -> None:
         self.status = response.status
         self.headers: Headers = list(response.headers.items())
         self.bodyless = method == "HEAD" or response.status in BODYLESS
         self._response = response
         self._line = line
         self._place = place
-        self._whole = False
+        #: Whether the upstream has nothing left to send: then `read` never waits.
+        self.is_here = self.bodyless
         self._ahead: bytes | None = None
         self._until: float | None = None
         self._room: int | None = None
@@ -70,12 +72,14 @@ class Answer:
         if self._ahead is not None:
             chunk, self._ahead = self._ahead, None
             return chunk
+        if self.is_here:
+            return b""
         self._check_time()
         try:
-            chunk = b"" if self.bodyless else self._response.read1(CHUNK_BYTES)
+            chunk = self._response.read1(CHUNK_BYTES)
             if self._response.length == 0:
                 self._response.close()  # everything is here
-            elif not chunk and not self.bodyless and self._response.length:
+            elif not chunk and self._response.length:
                 raise IncompleteRead(b"", self._response.length)
         except (ReadTimeoutError, TimeoutError):
             raise UpstreamTimeout("the upstream fell silent") from None
@@ -83,7 +87,7 @@ class Answer:
             if self._closing.locked():
                 return b""
             raise UpstreamUnreachable(f"the answer was cut off: {type(exc).__name__}") from None
-        self._whole = not chunk
+        self.is_here = self._response.isclosed()
         if self._room is not None:
             self._room -= len(chunk)
             if self._room < 0:
@@ -96,9 +100,8 @@ class Answer:
         Raises `UpstreamUnreachable` when it says itself that it will be too large.
         """
         self._until, self._room = until, upstream.max_answer
-        length = self._response.headers.get("Content-Length", "")
-        too_large = self._room is not None and length.isdigit() and int(length) > self._room
-        if too_large and not self.bodyless:
+        length = self._response.length or 0
+        if self._room is not None and length > self._room and not self.bodyless:
             raise UpstreamUnreachable(f"the answer has {length} bytes, at most {self._room}")
 
     def _check_time(self) -> None:
@@ -110,8 +113,25 @@ class Answer:
         self._line.wait_no_longer(left)
 
     def look_ahead(self) -> None:
-        """Read the first bytes now, so that an answer that breaks before them can be a 502."""
-        self._ahead = self.read()
+        """Read the first bytes now, so that an answer that breaks before them can be a 502.
+
+        And of chunks, those that are here already: mostly that is all of them. An answer that
+        is here needs its connection no more, however long the browser takes over it.
+        """
+        ahead = self.read()
+        while self._response.chunked and len(ahead) < CHUNK_BYTES and self._goes_on_at_once():
+            ahead += self.read()
+        if self.is_here:
+            self.close()
+        self._ahead = ahead
+
+    def _goes_on_at_once(self) -> bool:
+        """Whether the next chunk need not be waited for. The line end of the last one is none."""
+        if self.is_here:
+            return False
+        with self._line.without_waiting(), contextlib.suppress(OSError):
+            return len(self._response.fp.peek()) > 2 or wait_for_read(self._line.wire, 0)
+        return False
 
     def close(self) -> None:
         """Keep the connection if the answer is whole, else drop it. May be called twice."""
@@ -119,7 +139,7 @@ class Answer:
             return
         if self.on_close is not None:
             self.on_close(self)
-        if self._whole and not self._smuggles():
+        if self.is_here and not self._response.will_close and not self._smuggles():
             self._response.close()
             self._line.keep()
         else:
@@ -129,47 +149,78 @@ class Answer:
 
     def _smuggles(self) -> bool:
         """Whether bytes of a body that must not exist may follow. RFC 9112 §6.3."""
-        framed = self._response.headers.get("Content-Length", "0") != "0"
-        framed = framed or "Transfer-Encoding" in self._response.headers
-        return self._response.status in BODYLESS and framed
+        if self.status not in BODYLESS:
+            return False
+        said = self._response.headers
+        return said.get("Content-Length", "0") != "0" or "Transfer-Encoding" in said
 
 
 class _Line:
-    """One connection out of the pool, and its socket while urllib3 may have let go of it."""
+    """One connection, out of the pool. urllib3 connects, TLS and all; we write and read."""
 
     def __init__(self, pool: deque[HTTPConnection], connection: HTTPConnection, used: bool) -> None:
-        self.connection = connection
         self.used = used
+        self._connection = connection
         self._pool = pool
-        self._socket: socket.socket | None = connection.sock
 
     def connect(self, seconds: float) -> None:
-        if self.connection.sock is None:
-            self.connection.timeout = seconds
-            self.connection.connect()
-        self._socket = self.connection.sock
+        if self._connection.sock is None:
+            self._connection.timeout = seconds
+            self._connection.connect()
+
+    @property
+    def wire(self) -> socket.socket:
+        """There is one from `connect` to `drop`."""
+        return cast(socket.socket, self._connection.sock)
+
+    def send(self, head: bytes, body: Body, *, chunked: bool) -> None:
+        if not isinstance(body, Iterator):
+            self.wire.sendall(head + (body or b""))
+            return
+        self.wire.sendall(head)
+        for chunk in filter(None, body):  # an empty one would be the last
+            self.wire.sendall(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+        if chunked:
+            self.wire.sendall(b"0\r\n\r\n")
+
+    def answer(self, method: str) -> _Head:
+        """Read an answer's head."""
+        head = _Head(self.wire, method=method)
+        try:
+            head.begin()
+        except BaseException:
+            head.close()
+            raise
+        return head
 
     def wait_at_most(self, seconds: float) -> None:
-        self.connection.timeout = seconds
-        if self._socket is not None:
-            self._socket.settimeout(seconds)
+        self.wire.settimeout(seconds)
 
     def wait_no_longer(self, seconds: float) -> None:
-        if self._socket is not None and seconds < (self._socket.gettimeout() or 0):
-            self._socket.settimeout(seconds)
+        if seconds < (self.wire.gettimeout() or 0):
+            self.wire.settimeout(seconds)
+
+    @contextlib.contextmanager
+    def without_waiting(self) -> Iterator[None]:
+        seconds = self.wire.gettimeout()
+        self.wire.settimeout(0)
+        try:
+            yield
+        finally:
+            self.wire.settimeout(seconds)
 
     def keep(self) -> None:
-        if self.connection.sock is not None and len(self._pool) < IDLE_CONNECTIONS:
-            self._pool.append(self.connection)
+        if len(self._pool) < IDLE_CONNECTIONS:
+            self._pool.append(self._connection)
         else:
             self.drop()
 
     def drop(self) -> None:
         """Wake a thread that may be reading, then close."""
-        if self._socket is not None:
+        if self._connection.sock is not None:
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-        self.connection.close()
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
 
 
 def call(
@@ -218,18 +269,22 @@ def _ask(
     headers: Headers,
     body: Body,
     length: int | None,
-) -> tuple[HTTPResponse, _Line]:
+) -> tuple[_Head, _Line]:
     """Ask once, and once more if a kept connection turns out to have been dead."""
     repeatable = method in REPEATABLE and not isinstance(body, Iterator)
+    head = request_head(method, target, headers, has_body=body is not None, length=length)
+
+    def once(line: _Line) -> tuple[_Head, _Line]:
+        return _once(line, place, upstream, method, head, body, chunked=length is None)
+
     line = _take(upstream)
     try:
-        return _once(line, place, upstream, method, target, headers, body, length)
+        return once(line)
     except _NoAnswer:
         if not (line.used and repeatable):
             raise UpstreamUnreachable("the upstream hung up without an answer") from None
     try:
-        line = _fresh(upstream)
-        return _once(line, place, upstream, method, target, headers, body, length)
+        return once(_fresh(upstream))
     except _NoAnswer:
         raise UpstreamUnreachable("the upstream hung up twice without an answer") from None
 
@@ -270,19 +325,20 @@ def _once(
     place: Place,
     upstream: Upstream,
     method: str,
-    target: str,
-    headers: Headers,
+    head: bytes,
     body: Body,
-    length: int | None,
-) -> tuple[HTTPResponse, _Line]:
+    *,
+    chunked: bool,
+) -> tuple[_Head, _Line]:
     connected = False
     try:
         line.connect(upstream.timeouts.connect)
         connected = True
         line.wait_at_most(min(upstream.timeouts.first_byte, upstream.timeouts.total))
-        _send(line.connection, method, target, headers, body, length)
-        # Not urllib3's, which makes an answer of its own and reads the head a second time.
-        response = http.client.HTTPConnection.getresponse(line.connection)
+        # An upstream may answer before it has read everything (413, 401): then look at the answer.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            line.send(head, body, chunked=chunked)
+        response = line.answer(method)
         line.wait_at_most(upstream.timeouts.idle)
     except BaseException as exc:
         line.drop()
@@ -292,31 +348,6 @@ def _once(
         raise ours from None
     place.reached()
     return response, line
-
-
-def _send(
-    connection: HTTPConnection,
-    method: str,
-    target: str,
-    headers: Headers,
-    body: Body,
-    length: int | None,
-) -> None:
-    named = dict(headers)
-    named.setdefault("User-Agent", SKIP_HEADER)
-    if length is not None:
-        named["Content-Length"] = str(length)
-    # An upstream may answer before it has read everything (413, 401): then look at the answer.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        connection.request(
-            method,
-            target,
-            body=body,
-            headers=named,
-            chunked=body is not None and length is None,
-            preload_content=False,
-            decode_content=False,
-        )
 
 
 def _translate(exc: BaseException) -> BaseException:
@@ -350,7 +381,6 @@ def _fresh(upstream: Upstream) -> _Line:
     parts = upstream.parts
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = kind(host=str(parts.hostname), port=parts.port)
-    connection.response_class = _Head
     return _Line(_pool(upstream.name, upstream.url), connection, used=False)
 
 

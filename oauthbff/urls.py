@@ -13,6 +13,9 @@ from .session import DevicesPage, OneSessionDoor, OtherSessionsDoor, SessionDoor
 app_name = "oauthbff"
 
 urlpatterns = [
+    # Everything below api/, newlines and all: CommonMiddleware must never redirect it.
+    # First, because most requests are for it.
+    re_path(r"^api/(?P<rest>(?s:.*))\Z", ProxyDoor.as_view(), name="api"),
     path("login/", LoginDoor.as_view(), name="login"),
     path("callback/", CallbackDoor.as_view(), name="callback"),
     path("error/", ErrorDoor.as_view(), name="error"),
@@ -30,6 +33,4 @@ urlpatterns = [
         AuthorizeDoor.as_view(),
         name="authorize",
     ),
-    # Everything below api/, newlines and all: CommonMiddleware must never redirect it.
-    re_path(r"^api/(?P<rest>(?s:.*))\Z", ProxyDoor.as_view(), name="api"),
 ]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from urllib.parse import SplitResult, urlsplit
 
 from oauthbff.client_auth import Key
@@ -84,7 +85,7 @@ class Upstream:
     #: For an API of the provider itself, under the issuer's own address.
     allow_provider: bool = False
 
-    @property
+    @cached_property
     def parts(self) -> SplitResult:
         return urlsplit(self.url)
 

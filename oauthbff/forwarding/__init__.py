@@ -19,7 +19,15 @@ from .body import (
     has_body,
     is_replayable,
 )
-from .request import REQUEST_HEADERS, Header, Headers, forwarded, request_headers, via
+from .request import (
+    REQUEST_HEADERS,
+    Header,
+    Headers,
+    forwarded,
+    request_head,
+    request_headers,
+    via,
+)
 from .response import (
     BODYLESS,
     RESPONSE_HEADERS,
@@ -71,6 +79,7 @@ __all__ = [
     "is_replayable",
     "raw_target",
     "refuses_token",
+    "request_head",
     "request_headers",
     "requote",
     "response_headers",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from urllib.parse import urljoin, urlsplit
 
 from oauthbff.conf import Upstream, never_passes
@@ -70,7 +71,7 @@ def response_headers(
         if key.lower() == "connection"
         for name in value.split(",")
     }
-    allowed = RESPONSE_HEADERS | {name.lower() for name in upstream.response_headers}
+    allowed = _may_pass(upstream.response_headers)
     merged: dict[str, tuple[str, str]] = {}
     location: str | None = None
     caching: list[str] = []
@@ -82,8 +83,6 @@ def response_headers(
         if lower == "cache-control":
             caching.append(value)
         if lower not in allowed or lower in named or not VALUE.fullmatch(value):
-            continue
-        if never_passes(lower) and lower != "content-length":
             continue
         if lower == "content-length" and (status in BODYLESS or not re.fullmatch("[0-9]+", value)):
             continue
@@ -108,6 +107,13 @@ def response_headers(
         ("X-Accel-Buffering", "no"),
     ]
     return result
+
+
+@cache
+def _may_pass(further: tuple[str, ...]) -> frozenset[str]:
+    """The headers that reach the browser on a route, in lower case."""
+    named = {name.lower() for name in further}
+    return RESPONSE_HEADERS | {name for name in named if not never_passes(name)}
 
 
 def rewrite_location(location: str, upstream: Upstream, mount: str, target: str = "") -> str | None:

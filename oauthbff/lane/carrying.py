@@ -155,13 +155,19 @@ class Call:
         """Ask once, and once more if a kept connection turns out to have been dead."""
         plan, pool = self._plan, wire.pool(self._plan.route)
         streams = body is None and forwarding.has_body(plan.asked.method, plan.length)
-        head = _head(plan, headers, streams or body is not None) + (body or b"")
+        head = forwarding.request_head(
+            plan.asked.method,
+            plan.target,
+            headers,
+            has_body=streams or body is not None,
+            length=plan.length,
+        )
         repeatable = plan.asked.method in REPEATABLE and not streams
         line = pool.take() or await pool.connect(place)
         while True:
             self._check()
             self._line = line
-            line.begin(plan.asked.method, head)
+            line.begin(plan.asked.method, head + (body or b""))
             if streams:
                 line.sent = False
                 self._pump = asyncio.create_task(self._upload(line))
@@ -332,16 +338,6 @@ class Call:
         if self._place is not None:
             self._place.leave()
             self._place = None
-
-
-def _head(plan: Plan, headers: forwarding.Headers, has_body: bool) -> bytes:
-    lines = [f"{plan.asked.method} {plan.target} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    if has_body and plan.length is None:
-        lines.append("Transfer-Encoding: chunked")
-    elif has_body:
-        lines.append(f"Content-Length: {plan.length}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 def _chunked(chunk: bytes) -> bytes:

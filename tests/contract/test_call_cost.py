@@ -1,10 +1,14 @@
-"""What one proxied call costs in queries, in this process, on a database and a real upstream.
+"""What one proxied call costs, in this process, on a database and a real upstream.
+
+Queries, and calls of Python functions: both can be counted, on any machine alike.
 
 The sessions are made by Django itself, as a sign-in makes them.
 """
 
 from __future__ import annotations
 
+import sys
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,15 +21,20 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.db import connection
+from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
+from django.urls import path
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from oauthbff import grants
+import project.urls
+from oauthbff import grants, upstream
+from oauthbff.conf import conf
 from oauthbff.models import EndReason, TokenGrant
+from oauthbff.urls import urlpatterns as doors
 from tests.contract.test_signals import SECRETS, issue
-from tests.support.upstream import RecordingUpstream, answer
+from tests.support.upstream import RecordingUpstream, answer, chunked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -77,6 +86,62 @@ def test_a_call_asks_one_question_for_session_and_grant_and_writes_nothing(
     assert "user_agent" not in queries[-1]["sql"]
     assert "last_login" not in queries[-1]["sql"]
     assert recording_upstream.requests[-1].token == SECRETS[0]
+
+
+def trivial(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(b"{}", content_type="application/json")
+
+
+#: The example site, and beside its doors a view that does nothing.
+urlpatterns = [path("trivial/", trivial), *project.urls.urlpatterns]
+#: Calls of Python functions that a proxied call may make beyond those of a view that does nothing.
+MOST_CALLS = {"db": 690, "cached_db": 650, "cache": 650}
+
+
+@override_settings(ROOT_URLCONF=__name__)
+def test_a_call_makes_no_more_calls_of_functions_than_it_must(engine: str):
+    browser, _ = signed_in()
+    more = calls_of(browser, "/bff/api/photos/1") - calls_of(browser, "/trivial/")
+    assert more <= MOST_CALLS[engine]
+
+
+def calls_of(browser: Client, target: str) -> int:
+    browser.get(target)
+    count = 0
+
+    def look(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        response = browser.get(target)
+    finally:
+        sys.setprofile(before)
+    assert response.status_code == 200
+    return count
+
+
+@pytest.mark.parametrize("pause", [0, 0.2])
+def test_an_answer_in_chunks_is_here_when_its_last_one_is(
+    engine: str, recording_upstream: RecordingUpstream, pause: float
+):
+    """Else the database's connection is let go, and a new one costs more than the whole call."""
+    close = [("Connection", "close")]
+    recording_upstream.on("/photos/1", chunked(b"one", b"two", headers=close, pause=pause))
+    got = upstream.call(conf().upstreams["photos"], "GET", "/photos/1", [("Host", "x")], None, None)
+    time.sleep(0.05)
+    got.look_ahead()
+    assert got.is_here == (pause == 0)
+    assert b"".join(iter(got.read, b"")) == b"onetwo"
+    assert got.is_here
+    got.close()
+
+
+def test_no_door_that_ends_or_refreshes_works_inside_the_requests_transaction():
+    without = {door.name for door in doors if not hasattr(door.callback, "_non_atomic_requests")}
+    assert without == {"error", "logged-out"}
 
 
 def test_a_grant_that_is_not_known_by_the_sessions_key_is_found_by_its_handle(engine: str):

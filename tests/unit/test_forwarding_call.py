@@ -14,6 +14,7 @@ from oauthbff.errors import (
     LengthRequired,
     NoSuchUpstream,
     PathRefused,
+    UpstreamUnreachable,
 )
 from oauthbff.forwarding import (
     CHUNK_BYTES,
@@ -29,6 +30,7 @@ from oauthbff.forwarding import (
     is_replayable,
     raw_target,
     refuses_token,
+    request_head,
     request_headers,
     via,
 )
@@ -53,6 +55,35 @@ def test_rp1_what_is_not_a_routes_name_is_no_way_out(rest: str) -> None:
 def test_rp1_a_route_without_its_slash_is_none() -> None:
     with pytest.raises(NoSuchUpstream):
         find_route(ROUTES, "pictures")
+
+
+@pytest.mark.parametrize(
+    ("has_body", "length", "framing"),
+    [
+        (False, None, b""),
+        (True, 0, b"Content-Length: 0\r\n"),
+        (True, 7, b"Content-Length: 7\r\n"),
+        (True, None, b"Transfer-Encoding: chunked\r\n"),
+    ],
+)
+def test_the_head_of_the_new_request_is_written(
+    has_body: bool, length: int | None, framing: bytes
+) -> None:
+    head = request_head(
+        "PUT", "/v1/a?b", [("Host", "p"), ("Accept", "\xe4")], has_body=has_body, length=length
+    )
+    assert head == b"PUT /v1/a?b HTTP/1.1\r\nHost: p\r\nAccept: \xe4\r\n" + framing + b"\r\n"
+
+
+@pytest.mark.parametrize("odd", ["\r", "\n", "\r\n", "\r\nX: y", "\n\r", "\0"])
+@pytest.mark.parametrize("where", ["method", "target", "name", "value"])
+def test_nothing_is_sent_whose_head_has_a_line_more(odd: str, where: str) -> None:
+    method, target, name, value = (
+        word + odd if place == where else word
+        for place, word in [("method", "GET"), ("target", "/"), ("name", "Accept"), ("value", "x")]
+    )
+    with pytest.raises(UpstreamUnreachable):
+        request_head(method, target, [(name, value)], has_body=False, length=None)
 
 
 MOUNT = "/bff/api/pictures/"
