@@ -151,6 +151,23 @@ def test_an_ended_grant_is_refused_within_a_second(
 
 
 @edges
+def test_a_longer_memory_ends_in_its_time(
+    make_site: MakeSite, upstream: RecordingUpstream, door: str
+):
+    """Then the same question has the same key for longer, and its answer is replaced in place."""
+    env = {"OAUTHBFF_EDGE_REMEMBER": "2"}
+    site = make_site(upstreams=routes(upstream.url), env=env, **EDGES[door])
+    jane = signed_in(site, upstream)
+    assert jane.ask("GET", "photos/1").status == 200
+    first, begin = upstream.requests[-1].token, time.monotonic()
+    site.sql("UPDATE oauthbff_tokengrant SET access_expires_at = created_at")
+    while upstream.requests[-1].token == first:
+        assert jane.ask("GET", "photos/1").status == 200
+    assert time.monotonic() - begin < 2 + AT_MOST - 1
+    assert refused_after(jane, 0.3) < 2 + AT_MOST - 1
+
+
+@edges
 def test_without_django_what_is_remembered_runs_out_and_then_nothing_is_open(
     make_site: MakeSite, upstream: RecordingUpstream, door: str
 ):
