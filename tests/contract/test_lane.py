@@ -48,6 +48,7 @@ def jane(make_site: MakeSite, upstream: RecordingUpstream) -> Caller:
         env={"LANE": "1", "LOG_LEVEL": "WARNING", "PYTHONDEVMODE": None},
         upstreams={
             "photos": {"url": f"{upstream.url}/photos/", **more},
+            "second": {"url": f"{upstream.url}/second/"},
             "guarded": {
                 "url": f"{upstream.url}/guarded/",
                 "permissions": ["tests.support.guards.AsAsked"],
@@ -95,6 +96,14 @@ def test_a_refresh_that_is_due_and_the_last_use_are_written_and_the_call_goes_on
     [(idle,)] = jane.site.sql("SELECT now() - last_used_at FROM oauthbff_tokengrant")
     assert idle.total_seconds() < 30
     assert jane.ask("GET", "photos/1", "X-BFF-Slide: false").status == 200
+
+
+def test_which_apis_were_called_is_written_down_at_the_first_call_of_each(jane: Caller):
+    """However little time the last use is ago."""
+    for name in ("photos", "second", "photos"):
+        assert jane.ask("GET", f"{name}/1").status == 200
+    [(called,)] = jane.site.sql("SELECT upstreams FROM oauthbff_tokengrant")
+    assert called.split() == ["photos", "second"]
 
 
 def test_a_call_that_the_page_makes_by_itself_is_no_activity(jane: Caller):
