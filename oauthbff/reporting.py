@@ -27,6 +27,8 @@ CLOSED = frozenset(
 )
 #: What providers and our own doors put into a query. RFC 6749 §4.1.2; OIDC RP-Initiated Logout.
 PARAMETERS = frozenset({"code", "state", "iss", "session_state", "id_token_hint", "logout_token"})
+#: What only a proxy in front shows: OAUTHBFF["EDGE_SECRET"].
+SHOWN_BY_A_PROXY = "HTTP_X_BFF_EDGE"
 #: Where servers write a URL with its query.
 WITH_QUERY = ("QUERY_STRING", "RAW_URI", "REQUEST_URI", "HTTP_REFERER", "UNENCODED_URL")
 
@@ -40,6 +42,8 @@ class ExceptionReporterFilter(debug.SafeExceptionReporterFilter):
         for name in WITH_QUERY:
             if name in meta:
                 meta[name] = _without_values(str(meta[name]))
+        if SHOWN_BY_A_PROXY in meta:
+            meta[SHOWN_BY_A_PROXY] = HIDDEN
         return meta
 
     def get_safe_cookies(self, request: HttpRequest) -> dict[str, Any]:

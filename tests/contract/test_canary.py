@@ -30,7 +30,7 @@ from tests.support import canary
 from tests.support.browser import Browser
 from tests.support.caller import DOORS, site_behind
 from tests.support.provider import CLIENT_SECRET, NodeProvider
-from tests.support.site import KEY, Site, default_upstreams
+from tests.support.site import EDGE_SECRET, KEY, Site, default_upstreams
 from tests.support.upstream import RecordingUpstream, answer
 
 TTL = 2
@@ -76,6 +76,7 @@ def canary_site(
         "DEBUG": debug,
         "LOG_LEVEL": "DEBUG",
         "SESSION_ENGINE": "django.contrib.sessions.backends.cached_db",
+        "OAUTHBFF_EDGE_SECRET": EDGE_SECRET,
         "OAUTHBFF_CLAIMS_HOOK": "tests.support.canary_settings.break_for_eve",
     }
     routes = {**default_upstreams(upstream.url), "guarded": guarded}
@@ -125,6 +126,7 @@ class Run:
         found: dict[str, str | bytes] = {
             "client-secret": CLIENT_SECRET,
             "key-text": KEY,
+            "edge-secret": EDGE_SECRET,
             "django-key": self.site.env["SECRET_KEY"],
         }
         hints = dict.fromkeys(re.findall(r"id_token_hint=([\w.-]+)", self.received))
@@ -152,6 +154,7 @@ def a_whole_life(run: Run, upstream: RecordingUpstream) -> None:
     browser.fetch("api/photos/dead")
     assert browser.fetch("api/guarded/1?raise=ZeroDivisionError").status == 500
     assert browser.fetch("session/", headers=CRASH).status == 500
+    break_what_a_proxy_asks(run)
     for wrong in ({"id_token": "a.b.c"}, {"access_token": None}, {"token_type": "mac"}):
         provider.fault("/token", patch=wrong)
         browser.navigate("login/", from_site=f"{run.site.base_url}/")
@@ -165,6 +168,16 @@ def a_whole_life(run: Run, upstream: RecordingUpstream) -> None:
     provider.fault("/token", grant_type="refresh_token", status=400, body=refusal)
     browser.fetch("api/photos/1")
     run.dumps.append(run.site.dump())
+
+
+def break_what_a_proxy_asks(run: Run) -> None:
+    """The site breaks over a question of a proxy in front, which shows EDGE_SECRET."""
+    if run.site.front:  # on this route the proxy tells all headers
+        said = run.browser.fetch("api/guarded/1", headers=CRASH)
+        assert (said.status, said.get("X-BFF-Error")) == (503, "bff_unavailable")
+    else:
+        shown = {**CRASH, "X-BFF-Edge": EDGE_SECRET}
+        assert run.browser.fetch("authorize/photos/", headers=shown).status == 500
 
 
 def doors() -> Iterator[tuple[str, set[str]]]:
@@ -283,6 +296,26 @@ def our_tables(site: Site) -> str:
     return "\n".join(repr(row) for table in tables for row in site.sql(f"SELECT * FROM {table}"))
 
 
+def texts(files: set[Path]) -> dict[str, str | bytes]:
+    return {str(file): file.read_bytes() for file in files}
+
+
+def of_the_proxy(site: Site) -> tuple[dict[str, str | bytes], dict[str, str | bytes]]:
+    """What a proxy in front has written: its logs, and what it remembers (sessions and tokens,
+    by design). Its configuration must hold the secret, and is left out.
+    """
+    if not site.front:
+        return {}, {}
+    folder = site.folder / "edge"
+    configuration = folder / "configuration"
+    assert EDGE_SECRET in configuration.read_text()
+    assert configuration.stat().st_mode & 0o777 == 0o600
+    logs = {site.folder / "front.log", *folder.glob("*.log")}
+    kept = {file for file in folder.rglob("*") if file.is_file()} - logs - {configuration}
+    assert (folder / "access.log") in logs and kept
+    return texts(logs), texts(kept)
+
+
 def in_redis(site: Site) -> bytes:
     with redis.Redis.from_url(site.cache_url) as cache:
         keys = list(cache.scan_iter())
@@ -310,7 +343,17 @@ def test_no_secret_reaches_the_browser_the_log_or_the_database_in_clear(
 
     secrets = run.secrets(upstream)
     kinds = {name.partition("-")[0] for name in secrets}
-    assert kinds == {"access", "refresh", "code", "verifier", "hint", "client", "key", "django"}
+    assert kinds == {
+        "access",
+        "refresh",
+        "code",
+        "verifier",
+        "hint",
+        "client",
+        "key",
+        "django",
+        "edge",
+    }
     mails = "".join(mail.read_text() for mail in (tmp_path / "mails").iterdir())
     reprs = (tmp_path / "reprs").read_text()
     assert "signal: " in reprs and "TokenGrant: " in reprs and "Envelope: " in reprs
@@ -318,6 +361,9 @@ def test_no_secret_reaches_the_browser_the_log_or_the_database_in_clear(
     assert "a middleware of the site broke" in (mails if debug == "False" else run.heard)
 
     written = {"log": site.log(), "mails": mails, "reprs": reprs, "commands": "".join(run.said)}
+    logs, remembered = of_the_proxy(site)
+    written |= logs
+    assert leaks({"edge-secret": EDGE_SECRET}, remembered) == {}
     places = {**written, "answers": run.heard}
     places |= {f"dump {number}": dump for number, dump in enumerate([*run.dumps, site.dump()])}
     places["cache"] = in_redis(site)

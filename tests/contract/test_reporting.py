@@ -22,7 +22,7 @@ from oauthbff.models import TokenGrant
 from tests.contract.test_signals import SECRETS, issue
 from tests.support import canary
 
-CODE, STATE, COOKIE = (os.urandom(16).hex() for _ in range(3))
+CODE, STATE, COOKIE, EDGE = (os.urandom(16).hex() for _ in range(4))
 
 
 def report(request: HttpRequest | None, act: Callable[[], object]) -> str:
@@ -56,6 +56,7 @@ def test_a_crash_in_a_view_shows_neither_code_nor_cookie(settings: Any, debug: b
     headers = {
         "HTTP_COOKIE": f"{settings.SESSION_COOKIE_NAME}={COOKIE}",
         "HTTP_REFERER": f"https://app.example.com{address}",
+        "HTTP_X_BFF_EDGE": EDGE,
         "RAW_URI": address,
         "REQUEST_URI": address,
     }
@@ -63,7 +64,8 @@ def test_a_crash_in_a_view_shows_neither_code_nor_cookie(settings: Any, debug: b
     request.COOKIES = {settings.SESSION_COOKIE_NAME: COOKIE, "other": COOKIE}
     page = report(request, partial(broken_view, request))
     assert "the view broke" in page and "page=7" in page  # what is not ours is shown
-    assert canary.find({"code": CODE, "state": STATE, "cookie": COOKIE}, page) == []
+    hidden = {"code": CODE, "state": STATE, "cookie": COOKIE, "edge": EDGE}
+    assert canary.find(hidden, page) == []
 
 
 def broken_view(request: HttpRequest) -> None:
