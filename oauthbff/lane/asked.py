@@ -11,7 +11,7 @@ from django.http.request import split_domain_port, validate_host
 from django.urls import reverse
 
 from oauthbff import forwarding
-from oauthbff.conf import Upstream
+from oauthbff.conf import Upstream, conf
 
 Scope = Mapping[str, Any]
 
@@ -19,10 +19,12 @@ Scope = Mapping[str, Any]
 class Asked:
     """A call's or a WebSocket handshake's head."""
 
-    __slots__ = ("address", "headers", "method", "path", "scope")
+    __slots__ = ("address", "headers", "method", "mount", "path", "scope")
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, mount: str) -> None:
         self.scope = scope
+        #: The path under which the upstreams are served; `path` begins with it.
+        self.mount = mount
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
         client = scope.get("client")
@@ -40,10 +42,19 @@ class Asked:
     def header(self, name: str) -> str | None:
         return self.headers.get(name.lower())
 
-    def target(self, mount: str, route: Upstream) -> str:
+    @property
+    def rest(self) -> str:
+        """`<upstream>/<path>`."""
+        return self.path[len(self.mount) :]
+
+    def mount_of(self, route: Upstream) -> str:
+        """The path under which this upstream is served."""
+        return f"{self.mount}{route.name}/"
+
+    def target(self, route: Upstream) -> str:
         """What to ask the upstream for. Raises what refuses the path."""
         path, query = forwarding.raw_target(
-            f"{mount}{route.name}/",
+            self.mount_of(route),
             self.scope["query_string"].decode("latin-1"),
             asgi_path=self.scope.get("raw_path"),
             wsgi_target=None,
@@ -54,6 +65,17 @@ class Asked:
     @property
     def cookies(self) -> bytes:
         return self.headers.get("cookie", "").encode("latin-1")
+
+    @property
+    def request_id(self) -> str | None:
+        """What a front server calls it, where the settings say in which header."""
+        name = conf().request_id_header
+        return self.header(name) if name else None
+
+    @property
+    def came_as_it_should(self) -> bool:
+        """Whether Django would look at it: for a host of ours, and over TLS where it insists."""
+        return self.has_our_host and (self.is_secure or not settings.SECURE_SSL_REDIRECT)
 
     @property
     def is_secure(self) -> bool:

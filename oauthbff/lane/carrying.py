@@ -45,8 +45,6 @@ class Plan:
 
     asked: Asked
     route: Upstream
-    #: The path under which this upstream is served.
-    mount: str
     target: str
     #: The body's length; None for a chunked one.
     length: int | None
@@ -259,8 +257,9 @@ class Call:
 
     async def _relay(self, line: wire.Line) -> None:
         plan = self._plan
+        mount = plan.asked.mount_of(plan.route)
         headers = forwarding.response_headers(
-            line.status, line.headers, plan.route, plan.mount, plan.target
+            line.status, line.headers, plan.route, mount, plan.target
         )
         streams = forwarding.is_event_stream(headers)
         length = dict(headers).get("Content-Length", "0")

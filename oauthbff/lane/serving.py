@@ -39,43 +39,32 @@ class Serving:
         conf()  # a server with unusable settings does not start
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            mount = mount_of(scope)
-            if scope["path"].startswith(mount):
-                asked = Asked(scope)
-                site_headers = self._site_headers[asked.is_secure]
-                try:
-                    plan = await self._plan(asked, mount)
-                except BFFError as exc:
-                    await refuse(asked, exc, send, site_headers)
-                    return
-                if plan is not None:
-                    await Call(plan, receive, send, site_headers).carry()
-                    return
-        elif scope["type"] == "websocket":
-            mount = mount_of(scope)
-            if scope["path"].startswith(mount):
-                asked = Asked(scope)
-                socket = Socket(asked, mount, receive, send)
-                await socket.carry(self._site_headers[asked.is_secure])
-                return
-        elif scope["type"] == "lifespan" and isinstance(self._application, ASGIHandler):
+        kind = scope["type"]
+        if kind == "lifespan" and isinstance(self._application, ASGIHandler):
             await self._live(receive, send)  # Django does not know of it
             return
+        if kind in ("http", "websocket") and scope["path"].startswith(mount := mount_of(scope)):
+            asked = Asked(scope, mount)
+            site_headers = self._site_headers[asked.is_secure]
+            if kind == "websocket":
+                await Socket(asked, receive, send).carry(site_headers)
+                return
+            try:
+                plan = await self._plan(asked)
+            except BFFError as exc:
+                await refuse(asked, exc, send, site_headers)
+                return
+            if plan is not None:
+                await Call(plan, receive, send, site_headers).carry()
+                return
         await self._application(scope, receive, send)
 
-    async def _plan(self, asked: Asked, mount: str) -> Plan | None:
+    async def _plan(self, asked: Asked) -> Plan | None:
         """What to carry; None: this one is Django's. Raises what refuses the call for certain."""
-        if asked.method not in METHODS or not asked.has_our_host:
+        if asked.method not in METHODS or not asked.came_as_it_should:
             return None
-        if settings.SECURE_SSL_REDIRECT and not asked.is_secure:
-            return None
-        given, rest, upstreams = (
-            conf().request_id_header,
-            asked.path[len(mount) :],
-            conf().upstreams,
-        )
-        correlation.begin(asked.header(given) if given else None)
+        correlation.begin(asked.request_id)
+        rest, upstreams = asked.rest, conf().upstreams
         origin.check_fetch(
             asked.method,
             asked.header,
@@ -96,7 +85,7 @@ class Serving:
         if session_key is not None and found is None:
             return None
         forwarding.check_method(route, asked.method)
-        target = asked.target(mount, route)
+        target = asked.target(route)
         length = forwarding.declared_length(
             asked.header("content-length"),
             asked.header("transfer-encoding"),
@@ -111,7 +100,7 @@ class Serving:
                 )
             except BFFError:
                 return None  # the session's fate may hang on it
-        return Plan(asked, route, f"{mount}{route.name}/", target, length, found, token)
+        return Plan(asked, route, target, length, found, token)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

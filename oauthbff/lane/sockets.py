@@ -54,9 +54,8 @@ class _Opening:
 class Socket:
     """One WebSocket, from the handshake to the end."""
 
-    def __init__(self, asked: Asked, mount: str, receive: Receive, send: Send) -> None:
+    def __init__(self, asked: Asked, receive: Receive, send: Send) -> None:
         self._asked = asked
-        self._mount = mount
         self._receive = receive
         self._send = send
         self._fallen = asyncio.Event()
@@ -89,16 +88,15 @@ class Socket:
     async def _open(self) -> _Opening:
         """Raises what refuses the handshake."""
         asked = self._asked
-        given, rest = conf().request_id_header, asked.path[len(self._mount) :]
-        correlation.begin(asked.header(given) if given else None)
-        if not asked.has_our_host or (settings.SECURE_SSL_REDIRECT and not asked.is_secure):
+        correlation.begin(asked.request_id)
+        if not asked.came_as_it_should:
             raise CSRFFailed("the host is not ours, or the connection is not safe")
         origin.check_socket(asked.header, base_url=conf().base_url)
-        route = forwarding.find_route(conf().upstreams, rest)
+        route = forwarding.find_route(conf().upstreams, asked.rest)
         forwarding.check_socket(route)
         handle, token = await self._whose(route)
         forwarding.check_method(route, asked.method)
-        return _Opening(asked, route, asked.target(self._mount, route), handle, token)
+        return _Opening(asked, route, asked.target(route), handle, token)
 
     async def _whose(self, route: Upstream) -> tuple[uuid.UUID | None, str | None]:
         """Whose token goes along. A handshake is rare: Django's own code finds out."""
