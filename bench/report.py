@@ -39,9 +39,10 @@ def write(figures: Figures, folder: Path) -> None:
         if figures.get(chapter):
             sections.append(section(figures, own))
     sections.append(absent(figures))
+    sections.append(of_flames(own))
     if TRIED.exists():
         sections.append(TRIED.read_text().strip())
-    (folder / "benchmark.md").write_text("\n\n".join(sections) + "\n")
+    (folder / "benchmark.md").write_text("\n\n".join(filter(None, sections)) + "\n")
 
 
 # -------------------------------------------------------------------------------- arithmetic
@@ -369,6 +370,24 @@ def absent(figures: Figures) -> str:
     ]
     lines += [f"- {who}: **failed**, {reason}" for who, reason in failures(figures)]
     return "## Who is missing, and who failed\n\n" + ("\n".join(lines) or "Nobody.")
+
+
+#: Taken by hand with py-spy, drawn by bench/flames.py: picture, what it shows.
+FLAMES = {
+    "flame-door-before": "The DRF door on gunicorn, before",
+    "flame-door-after": "The DRF door on gunicorn, after",
+    "flame-lane-before": "The lane on uvicorn, before",
+    "flame-lane-after": "The lane on uvicorn, after",
+}
+
+
+def of_flames(own: Path) -> str:
+    found = [
+        f"![{words}](benchmark/{name}.svg)"
+        for name, words in FLAMES.items()
+        if (own / f"{name}.svg").exists()
+    ]
+    return "\n\n".join(["## Where the time goes", *found]) if found else ""
 
 
 def failures(figures: Figures) -> list[tuple[str, str]]:
