@@ -1,6 +1,6 @@
 """A flame graph of where a server's processor time goes, from py-spy's samples.
 
-    py-spy record --format raw --rate 500 --duration 15 --pid PID --output door.raw
+    py-spy record --gil --format raw --rate 500 --duration 15 --pid PID --output door.raw
     python -m bench.flames "The lane" lane.raw docs/benchmark/flame-lane.svg "Lane.__call__"
 
 The last word is a part of the name of the lowest box: samples of threads that wait are not in it.
