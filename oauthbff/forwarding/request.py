@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
 from oauthbff.conf import Upstream, never_passes
 from oauthbff.errors import UpstreamUnreachable
@@ -95,6 +95,7 @@ def via(base_url: str) -> str:
     return f"1.1 {base_url.partition('//')[2]}"
 
 
+@lru_cache(maxsize=1024)
 def forwarded(address: str | None, base_url: str) -> str:
     """Who asked, by our own knowledge: never by what the browser claims. RFC 7239."""
     try:

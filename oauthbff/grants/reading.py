@@ -54,7 +54,7 @@ def read(pk: uuid.UUID) -> Seen | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    return seen(_converted(list(row), converters, using), using)
+    return seen(_converted(list(row), converters, connection), using)
 
 
 def read_along(session: SessionBase) -> list[Seen]:
@@ -79,20 +79,20 @@ def read_along(session: SessionBase) -> list[Seen]:
     session._session_cache = session.decode(rows[0][0])  # type: ignore[attr-defined]
     mine = GRANT_COLUMNS.index("id")
     found = (list(row[1:]) for row in rows)
-    return [seen(_converted(row, converters, using), using) for row in found if row[mine]]
+    return [seen(_converted(row, converters, connection), using) for row in found if row[mine]]
 
 
-def _converted(values: list[Any], converters: dict[int, Any], using: str) -> list[Any]:
+def _converted(values: list[Any], converters: dict[int, Any], connection: Any) -> list[Any]:
     for position, (functions, expression) in converters.items():
         for function in functions:
-            values[position] = function(values[position], expression, connections[using])
+            values[position] = function(values[position], expression, connection)
     return values
 
 
 def seen(values: list[Any], using: str) -> Seen:
     """Make objects of one row of `rows_to_read`."""
     split = len(GRANT_COLUMNS)
-    grant = TokenGrant.from_db(using, GRANT_COLUMNS, values[:split])
+    grant = TokenGrant.from_db(using, _OF_GRANT, values[:split])
     if grant.user_id is None:
         return Seen(grant, None)
     user_class = cast(type[AbstractBaseUser], get_user_model())
