@@ -15,7 +15,7 @@ export PIP_NO_INPUT := 1
 
 help:
 	@echo "make demo    the example site with its own provider and API, at http://localhost:8000"
-	@echo "             make demo EDGE=nginx   the same, with nginx carrying the calls"
+	@echo "             make demo EDGE=nginx   the same, with nginx carrying the calls, or EDGE=caddy"
 	@echo "make test    all tests;  make test ARGS=\"-m unit\",  make test ARGS=\"-k refresh -x\""
 	@echo "make check   ruff, mypy, the law of imports, floors of packages, the documentation; changes nothing"
 	@echo "make docs    the documentation, at http://localhost:8001"

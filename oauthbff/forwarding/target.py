@@ -15,17 +15,16 @@ from oauthbff.errors import MethodRefused, NoSuchUpstream, PathRefused, SocketRe
 MAX_PATH = 8 * 1024
 MAX_QUERY = 16 * 1024
 
-#: Paths and queries that can mean one thing only, in the language that Python and PCRE share: for
-#: a proxy in front. `check_path` and `check_query` pass each of them, and more beside them.
-PLAIN_SEGMENT = r"(?!\.{1,2}(?:[/?#]|$))[A-Za-z0-9._~!$&'()*+,=:@-]+"
+#: Paths and queries that can mean one thing only, in the language that Python, PCRE and RE2 share:
+#: for a proxy in front. `check_path` and `check_query` pass each of them, and more beside them.
+_PLAIN = r"[A-Za-z0-9_~!$&'()*+,=:@-]"
+PLAIN_SEGMENT = rf"(?:[.]*{_PLAIN}(?:{_PLAIN}|[.])*|[.][.][.]+)"  # anything but . and ..
 PLAIN_QUERY = r"(?:[?][!-\x22$-~]*)?"
 PLAIN_REST = f"(?:{PLAIN_SEGMENT}/)*(?:{PLAIN_SEGMENT})?{PLAIN_QUERY}"
 #: The same for an address that an upstream tells (`Location`): encoded characters may be in it,
-#: but none that separates or controls, and a fragment behind it.
-_TOLD = (
-    r"(?!\.{1,2}(?:[/?#]|$))"
-    r"(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%(?!2[5EFef]|5[Cc]|7[Ff]|[01])[0-9A-Fa-f]{2})+"
-)
+#: but none that separates, controls or is a dot, and a fragment behind it.
+_CODED = "%(?:2[0-46-9A-Da-d]|5[0-9ABD-Fabd-f]|7[0-9A-Ea-e]|[34689A-Fa-f][0-9A-Fa-f])"
+_TOLD = rf"(?:[.]*(?:{_PLAIN}|{_CODED})(?:{_PLAIN}|[.]|{_CODED})*|[.][.][.]+)"
 TOLD_REST = f"(?:{_TOLD}/)*(?:{_TOLD})?{PLAIN_QUERY}(?:#[!-~]*)?"
 
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")

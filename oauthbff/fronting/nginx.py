@@ -22,6 +22,7 @@ from .words import (
 
 #: How its own test is called; `{file}` is a whole configuration.
 CHECK = ("nginx", "-t", "-q", "-c", "{file}")
+LOGS = ("/var/log/nginx/oauthbff.log", "/var/log/nginx/oauthbff-error.log")
 
 
 def write(front: Front, conf: Conf, mount: str) -> str:
@@ -35,6 +36,8 @@ def write(front: Front, conf: Conf, mount: str) -> str:
         "listens": front.listen or _listens(conf),
         "certificate": front.certificate or "/etc/nginx/tls/fullchain.pem",
         "certificate_key": front.certificate_key or "/etc/nginx/tls/privkey.pem",
+        "access_log": front.access_log or LOGS[0],
+        "error_log": front.error_log or LOGS[1],
         "ticks": conf.edge_remember == 1,
         "mount_pattern": _escape(mount),
         "plain_target": plain,

@@ -12,7 +12,13 @@ from urllib.parse import urlsplit
 from django.template import Context, Engine
 
 from oauthbff.conf import NEVER_PASS, Conf, Upstream, never_passes
-from oauthbff.errors import BFFError, BodyTooLarge, UpstreamTimeout, UpstreamUnreachable
+from oauthbff.errors import (
+    BFFError,
+    BodyTooLarge,
+    PathRefused,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from oauthbff.forwarding import REQUEST_HEADERS
 
 #: What a proxy without an allow-list for answers must take out, beside what never passes.
@@ -54,8 +60,9 @@ class Front:
     certificate_key: str = ""
     #: A folder in memory (tmpfs) for what it remembers and, in a whole configuration, all else.
     state: str = "/run/oauthbff-edge"
-    access_log: str = "/var/log/nginx/oauthbff.log"
-    error_log: str = "/var/log/nginx/oauthbff-error.log"
+    #: Empty: where the proxy's own logs are.
+    access_log: str = ""
+    error_log: str = ""
     #: The roots that upstreams' certificates are checked against.
     ca: str = "/etc/ssl/certs/ca-certificates.crt"
     #: Whether connections to upstreams are kept for the next call.
@@ -78,15 +85,19 @@ class Refusal:
 
 
 def refusal(name: str, error: type[BFFError]) -> Refusal:
-    body = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "code": error.code,
-    }
-    return Refusal(name, error.status, error.code, json.dumps(body))
+    return _refusal(name, error.status, error.code, error.title)
 
 
+def _refusal(name: str, status: int, code: str, title: str) -> Refusal:
+    body = {"type": "about:blank", "title": title, "status": status, "code": code}
+    return Refusal(name, status, code, json.dumps(body))
+
+
+#: Django is down, or has not spoken as a door of ours does.
+UNAVAILABLE = _refusal(
+    "unavailable", 503, "bff_unavailable", "This site is not available just now."
+)
+BAD_PATH = refusal("bad_path", PathRefused)
 OWN_REFUSALS = (
     refusal("too_large", BodyTooLarge),
     refusal("unreachable", UpstreamUnreachable),
@@ -146,9 +157,8 @@ def common(front: Front, conf: Conf, mount: str) -> dict[str, Any]:
         "whole": front.whole,
         "user": front.user,
         "workers": front.workers,
-        "access_log": front.access_log,
-        "error_log": front.error_log,
         "own": OWN_REFUSALS,
+        "unavailable": UNAVAILABLE,
         "statuses": STATUSES,
         "any_cache": any(route.cache for route in conf.upstreams.values()),
         "largest_body": max([route.max_body for route in conf.upstreams.values()] + [1]),

@@ -151,7 +151,8 @@ class Cast:
     @property
     def front(self) -> Part:
         """The proxy in front, with the configuration that `front_preparation` writes."""
-        program = {"nginx": ("nginx", "-c")}[self.edge]
+        caddy = ("caddy", "run", "--adapter", "caddyfile", "--config")
+        program = {"nginx": ("nginx", "-c"), "caddy": caddy}[self.edge]
         return Part(
             name=self.edge,
             command=(*program, str(self.front_file)),

@@ -30,7 +30,7 @@ from tests.support.caller import (
 )
 from tests.support.chat import PIECE, ChatUpstream
 from tests.support.ports import LOOPBACK
-from tests.support.upstream import RecordingUpstream
+from tests.support.upstream import RecordingUpstream, raw
 
 CUT = 1.0  # seconds within which the end of a grant closes
 SLACK = 1.0  # of a busy machine
@@ -326,12 +326,12 @@ def test_a_browser_that_floods_waits_for_the_upstream(jane: Caller, chat: ChatUp
 
 
 def claim(
-    jane: Caller, *lines: str, method: str = "GET", version: str = "1.1"
+    jane: Caller, *lines: str, method: str = "GET", version: str = "1.1", body: bytes = b""
 ) -> tuple[int, str | None]:
     """Status (0: hung up) and code for who has the cookie and sends no header of ours."""
     head = jane.head(method, "/bff/api/api/1", *lines, ours=False)
     with socket.create_connection((LOOPBACK, jane.site.port), timeout=10) as line:
-        line.sendall(head.replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
+        line.sendall(head.replace(b"HTTP/1.1", f"HTTP/{version}".encode()) + body)
         said = HTTPResponse(line, method=method)
         try:
             said.begin()
@@ -393,9 +393,16 @@ def test_a_foreign_page_that_claims_a_handshake_reaches_nothing(jane: Caller, or
 
 
 @edges
-@pytest.mark.parametrize("framing", ["Content-Length: 5", "Transfer-Encoding: chunked"])
-def test_what_has_a_body_is_no_handshake(jane: Caller, framing: str):
-    assert claim(jane, *HANDSHAKE, framing, ours(jane)) == (403, "csrf_failed")
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        ("Content-Length: 5", b"hello"),
+        ("Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n"),
+    ],
+    ids=["length", "chunked"],
+)
+def test_what_has_a_body_is_no_handshake(jane: Caller, framing: str, body: bytes):
+    assert claim(jane, *HANDSHAKE, framing, ours(jane), body=body) == (403, "csrf_failed")
     assert jane.upstream.requests == []
 
 
@@ -404,15 +411,27 @@ def test_what_has_a_body_is_no_handshake(jane: Caller, framing: str):
 
 @edges
 def test_an_api_that_opens_none_is_asked_for_one_and_what_follows_is_judged_anew(jane: Caller):
-    """A 200 to a handshake passes, and with it no tunnel."""
+    """A 200 to a handshake opens no tunnel, whether it passes or is a bad gateway."""
     head = jane.head("GET", "/bff/api/api/1", *HANDSHAKE, ours(jane), ours=False)
     wire = send(jane.site, head + jane.head("GET", "/bff/api/api/2", ours=False))
     [call] = jane.upstream.requests
-    assert (call.get("Upgrade"), call.get("Connection")) == ("websocket", "upgrade")
+    assert (call.get("Upgrade"), str(call.get("Connection")).lower()) == ("websocket", "upgrade")
     first, second = wire.split(b"HTTP/1.1 ")[1:]
-    assert first.startswith(b"200 ")
+    assert first.startswith(b"200 " if jane.site.front == "nginx" else b"502 ")
     assert second.startswith(b"403 ")
     assert b"csrf_failed" in second
+
+
+@edges
+def test_no_answer_that_opens_one_sets_a_cookie(jane: Caller):
+    wire = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+    for line in (b"X-None: y", b"Set-Cookie: canary=1", b"Clear-Site-Data: canary"):
+        jane.upstream.on("/api/1", raw(wire + line + b"\r\n\r\n"))
+        head = jane.head("GET", "/bff/api/api/1", *HANDSHAKE, ours(jane), ours=False)
+        said = send(jane.site, head)
+        if line.startswith(b"X-None"):
+            assert said.startswith(b"HTTP/1.1 101 ")
+        assert b"canary" not in said
 
 
 @edges

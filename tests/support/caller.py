@@ -23,7 +23,9 @@ from tests.support.site import EDGE_SECRET, Site
 from tests.support.upstream import RecordingUpstream
 
 #: The ways in which a proxy in front carries the call; what they do not keep is in `deviations`.
-EDGES: dict[str, dict[str, Any]] = {"nginx": {"server": "gunicorn", "front": "nginx"}}
+EDGES: dict[str, dict[str, Any]] = {
+    name: {"server": "gunicorn", "front": name} for name in ("nginx", "caddy")
+}
 #: The ways a call can be carried: what `Site` is started with. Each proxy test runs through each.
 DOORS: dict[str, dict[str, Any]] = {
     "gunicorn": {"server": "gunicorn"},

@@ -130,6 +130,10 @@ def _nginx_missing() -> str | None:
     return None if found else "no nginx on the PATH (apt-get install nginx-light)"
 
 
+def _caddy_missing() -> str | None:
+    return None if front("caddy") else "no caddy on the PATH (apt-get install caddy)"
+
+
 def front(name: str) -> str | None:
     """The program of a proxy in front; Debian keeps nginx where only root looks."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -143,5 +147,6 @@ _CHECKS = {
     "chromium": _chromium_missing,
     "gettext": _gettext_missing,
     "nginx": _nginx_missing,
+    "caddy": _caddy_missing,
     "wrk": _wrk_missing,
 }

@@ -34,7 +34,11 @@ from tests.support.provider import CLIENT_ID, CLIENT_SECRET, SCOPES, NodeProvide
 ROOT = Path(__file__).parents[2]
 THREADS = 8
 SERVERS = ("gunicorn", "uvicorn", "runserver")
-FRONTS = ("nginx",)
+#: How each proxy in front is told to stay in the foreground.
+FRONTS = {
+    "nginx": ["-c", "{file}"],
+    "caddy": ["run", "--adapter", "caddyfile", "--config", "{file}"],
+}
 EDGE_SECRET = "edge-secret-of-the-tests.0123456789/abcdef"
 KEY = base64.b64encode(os.urandom(32)).decode()  # one for the whole run
 
@@ -47,8 +51,6 @@ DEFAULT_UPSTREAMS: dict[str, dict[str, Any]] = {
     "weather": {"url": "{upstream}/weather/", "token": "none", "methods": ["GET"]},
     "news": {"url": "{upstream}/news/", "token": "user-or-none", "methods": ["GET"]},
 }
-
-NGINX = ("nginx", ["-c", "{file}"])
 
 _migrated: dict[str, Database] = {}  # one migrated database of each kind, to be copied
 
@@ -276,7 +278,6 @@ class Site:
 
     def _start_front(self) -> None:
         """The proxy in front, as its command writes it: a process and a folder of its own."""
-        program, words = {"nginx": NGINX}[self.front]
         components.require(self.front)
         state = self.folder / "edge"
         state.mkdir(exist_ok=True)
@@ -289,7 +290,10 @@ class Site:
         self.manage(*map(str, told))
         self._proxy = Child(
             f"{self.front} in front of the site",
-            [components.front(program) or program, *(word.format(file=file) for word in words)],
+            [
+                components.front(self.front) or self.front,
+                *(word.format(file=file) for word in FRONTS[self.front]),
+            ],
             env=self.env,
             log=self.folder / "front.log",
         ).start(lambda: self._answers(self.port), seconds=20)

@@ -21,7 +21,7 @@ from oauthbff.fronting import PROXIES, Front
 
 class Command(BaseCommand):
     help = (
-        "Write a complete configuration of nginx from OAUTHBFF: it carries the API "
+        "Write a complete configuration of nginx or Caddy from OAUTHBFF: it carries the API "
         "traffic and asks Django only whether a call may pass, and with which token."
     )
 
@@ -52,12 +52,8 @@ class Command(BaseCommand):
             "--state", default=plain.state, metavar="FOLDER", help="in memory (%(default)s)"
         )
         parser.add_argument("--ca", default=plain.ca, metavar="FILE", help="roots (%(default)s)")
-        parser.add_argument(
-            "--access-log", default=plain.access_log, metavar="FILE", help="%(default)s"
-        )
-        parser.add_argument(
-            "--error-log", default=plain.error_log, metavar="FILE", help="%(default)s"
-        )
+        for name in ("--access-log", "--error-log"):
+            parser.add_argument(name, default="", metavar="FILE", help="where the proxy's own are")
         parser.add_argument(
             "--no-keepalive",
             action="store_false",

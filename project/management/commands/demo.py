@@ -24,7 +24,7 @@ from project.demo.processes import PartFailed, Troupe, is_taken
 #: What a run leaves in the data directory, and the next one removes. Nothing else is touched.
 LEFT_BEHIND = (
     *("bff.sqlite3*", "provider.sqlite3*", "provider-key.pem", "secrets.json"),
-    *("bff.log", "provider.log", "photos.log", "nginx*.log"),
+    *("bff.log", "provider.log", "photos.log", "nginx*.log", "caddy*.log"),
 )
 
 
@@ -46,7 +46,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--edge",
-            choices=("nginx",),
+            choices=("nginx", "caddy"),
             default="",
             help="let this proxy carry the calls, and the print shop only decide",
         )
