@@ -10,7 +10,6 @@ from oauthbff.conf import Conf, Upstream, never_passes
 from oauthbff.forwarding import PLAIN_QUERY, PLAIN_SEGMENT, RESPONSE_HEADERS, TOLD_REST
 
 from .words import (
-    BAD_PATH,
     OWN_REFUSALS,
     SOCKET_HEADERS,
     SPELLABLE,
@@ -62,7 +61,7 @@ def write(front: Front, conf: Conf, mount: str) -> str:
         "several": len(front.django) if len(front.django) > 1 else 0,
         "own": [
             {"name": one.name, "code": one.code, "status": one.status, "body": literal(one.body)}
-            for one in (*OWN_REFUSALS, BAD_PATH, UNAVAILABLE)
+            for one in (*OWN_REFUSALS, UNAVAILABLE)
         ],
         "asked": [header(name) for name in asked],
         "never_told": NEVER_TOLD,

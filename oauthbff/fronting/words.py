@@ -15,7 +15,6 @@ from oauthbff.conf import NEVER_PASS, Conf, Upstream, never_passes
 from oauthbff.errors import (
     BFFError,
     BodyTooLarge,
-    PathRefused,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -97,7 +96,6 @@ def _refusal(name: str, status: int, code: str, title: str) -> Refusal:
 UNAVAILABLE = _refusal(
     "unavailable", 503, "bff_unavailable", "This site is not available just now."
 )
-BAD_PATH = refusal("bad_path", PathRefused)
 OWN_REFUSALS = (
     refusal("too_large", BodyTooLarge),
     refusal("unreachable", UpstreamUnreachable),
