@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import itertools
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -122,8 +123,9 @@ async def first_wrong(store: primed.Store) -> tuple[int, tuple[str, ...] | None]
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Without asyncio's debug mode: thousands of small steps."""
-    return asyncio.run(work, debug=False)
+    """In a thread: this one may have Playwright's loop. Without debug: thousands of small steps."""
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work, debug=False).result()
 
 
 def test_no_order_of_steps_brings_an_ended_grant_back(used: RedisServer):
