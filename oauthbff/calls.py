@@ -75,8 +75,8 @@ class CallDoor(Door):
             if self.route.token == "user":  # noqa: S105 - a mode, not a password
                 raise
             return None
-        if counts_as_activity(header_of(request)):
-            grants.touch(grant, request.session.session_key, upstream=self.route.name)
+        active = counts_as_activity(header_of(request))
+        grants.touch(grant, request.session.session_key, upstream=self.route.name, active=active)
         return grant
 
     def lazy_user(self, request: HttpRequest) -> Any:

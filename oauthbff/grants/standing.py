@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import F
@@ -64,20 +65,30 @@ def forget_current(request: HttpRequest) -> None:
     request.__dict__.pop("_oauthbff_current", None)
 
 
-def touch(grant: TokenGrant, session_key: str | None, *, upstream: str = "") -> None:
-    """Count this request as activity. Writes at most once a minute, and once per upstream."""
+def touch(
+    grant: TokenGrant, session_key: str | None, *, upstream: str = "", active: bool = True
+) -> None:
+    """Count this request as activity. Writes at most once a minute, and once per upstream.
+
+    Not `active`: nobody was there, so the grant lives no longer for it. That its token went to
+    another upstream is written down all the same.
+    """
     if session_key is not None and digest(session_key) != grant.session_digest:
         _follow_session(grant, session_key)
-    now = timezone.now()
     is_new = upstream != "" and upstream not in grant.upstreams.split()
-    if is_new or touch_is_due(grant, now):
+    facts: dict[str, Any] = {}
+    if is_new:
         # Of two first calls at once one may be forgotten here; the next such call is a first again.
-        facts = {"upstreams": f"{grant.upstreams} {upstream}".strip()} if is_new else {}
+        facts["upstreams"] = f"{grant.upstreams} {upstream}".strip()
+    now = timezone.now()
+    if active and (is_new or touch_is_due(grant, now)):
+        facts["last_used_at"] = now
+    if facts:
         TokenGrant.objects.filter(
             pk=grant.pk, last_used_at__lte=grant.last_used_at, ended_at=None
-        ).update(last_used_at=now, **facts)
-        grant.last_used_at = now
-        grant.upstreams = facts.get("upstreams", grant.upstreams)
+        ).update(**facts)
+        for name, value in facts.items():
+            setattr(grant, name, value)
 
 
 def standing_among(pks: set[uuid.UUID]) -> set[uuid.UUID]:

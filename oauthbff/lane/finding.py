@@ -103,12 +103,12 @@ async def token_of(
     Where the row must be changed, Django does it, in a thread. Raises what `grants.fresh` does.
     """
     now = time.time()
-    touch = active and (now > found.touch_at or route.name not in found.upstreams)
+    touch = (active and now > found.touch_at) or route.name not in found.upstreams
     needed = route.token != "none"  # noqa: S105 - a mode, not a password
     held = found.token(route.resource, now) if needed else None
     if not touch and (held is not None or not needed):
         return held
-    return await in_thread(_renew, found, session_key, route, touch, needed)
+    return await in_thread(_renew, found, session_key, route, active, needed)
 
 
 async def newer_token(found: grants.Standing, resource: str | None, refused: str) -> str:
@@ -118,9 +118,8 @@ async def newer_token(found: grants.Standing, resource: str | None, refused: str
 
 
 def _renew(
-    found: grants.Standing, session_key: str, route: Upstream, touch: bool, needed: bool
+    found: grants.Standing, session_key: str, route: Upstream, active: bool, needed: bool
 ) -> str | None:
     grant = grants.reread(found.grant)
-    if touch:
-        grants.touch(grant, session_key, upstream=route.name)
+    grants.touch(grant, session_key, upstream=route.name, active=active)
     return grants.fresh(grant, resource=route.resource) if needed else None

@@ -200,3 +200,13 @@ def test_ar6_whose_token_goes_along(
     assert [one.get("Authorization") for one in jane.upstream.requests] == (
         [] if anonymous_status == 401 else [None]
     )
+
+
+def test_each_api_is_written_down_at_its_first_call_even_if_nobody_was_there(jane: Caller):
+    newest = "FROM oauthbff_tokengrant ORDER BY created_at DESC LIMIT 1"
+    [(before,)] = jane.site.sql(f"SELECT last_used_at {newest}")
+    for target in ("photos/1", "photos2/1", "photos/2"):
+        assert jane.ask("GET", target, "X-BFF-Slide: false").status == 200
+    [(called, used)] = jane.site.sql(f"SELECT upstreams, last_used_at {newest}")
+    assert called.split() == ["photos", "photos2"]
+    assert used == before
