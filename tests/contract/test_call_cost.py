@@ -95,7 +95,7 @@ def trivial(request: HttpRequest) -> HttpResponse:
 #: The example site, and beside its doors a view that does nothing.
 urlpatterns = [path("trivial/", trivial), *project.urls.urlpatterns]
 #: Calls of Python functions that a proxied call may make beyond those of a view that does nothing.
-MOST_CALLS = {"db": 650, "cached_db": 640, "cache": 640}
+MOST_CALLS = {"db": 575, "cached_db": 540, "cache": 540}
 
 
 @override_settings(ROOT_URLCONF=__name__)
@@ -106,12 +106,17 @@ def test_a_call_makes_no_more_calls_of_functions_than_it_must(engine: str):
 
 
 def calls_of(browser: Client, target: str) -> int:
-    browser.get(target)
+    """The least of a few: a first call fills caches, and any may meet the garbage collector."""
+    return min(counted(browser, target) for _ in range(5))
+
+
+def counted(browser: Client, target: str) -> int:
+    """Without what OpenTelemetry does: that depends on whether somebody in this process listens."""
     count = 0
 
     def look(frame: Any, event: str, argument: Any) -> None:
         nonlocal count
-        count += event == "call"
+        count += event == "call" and not within("opentelemetry", frame)
 
     before = sys.getprofile()
     sys.setprofile(look)
@@ -121,6 +126,14 @@ def calls_of(browser: Client, target: str) -> int:
         sys.setprofile(before)
     assert response.status_code == 200
     return count
+
+
+def within(package: str, frame: Any) -> bool:
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith(package):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @pytest.mark.parametrize("pause", [0, 0.2])
