@@ -51,11 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
         raise SystemExit("wrk makes the load: apt-get install wrk")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))  # and end what was started
     begun = time.monotonic()
-    figures = run(targets, options)
-    figures["minutes"] = round((time.monotonic() - begun) / 60, 1)
-    options.output.mkdir(parents=True, exist_ok=True)
-    report.write(figures, options.output)
-    print(f"\n{options.output}/benchmark.md", file=sys.stderr)
+    figures: Figures = {}
+    try:
+        run(targets, options, figures)
+    finally:  # who is interrupted keeps the chapters that are done
+        figures["minutes"] = round((time.monotonic() - begun) / 60, 1)
+        if "calls" in figures:
+            options.output.mkdir(parents=True, exist_ok=True)
+            report.write(figures, options.output)
+            print(f"\n{options.output}/benchmark.md", file=sys.stderr)
     return 1 if report.failures(figures) else 0
 
 
@@ -86,9 +90,10 @@ def listed(targets: list[Target]) -> int:
     return 0
 
 
-def run(targets: list[Target], options: argparse.Namespace) -> Figures:
+def run(targets: list[Target], options: argparse.Namespace, figures: Figures) -> None:
+    """Measure, and put what was measured into `figures`, chapter by chapter."""
     rounds = options.rounds or (2 if options.quick else 5)
-    figures: Figures = {
+    figures |= {
         "command": "bench/run.py " + " ".join(sys.argv[1:]),
         "date": time.strftime("%Y-%m-%d"),
         "rounds": rounds,
@@ -128,7 +133,6 @@ def run(targets: list[Target], options: argparse.Namespace) -> Figures:
                 )
         finally:
             stop(started)
-    return figures
 
 
 def stop(targets: list[Target]) -> None:
