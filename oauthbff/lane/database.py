@@ -6,9 +6,7 @@ judges. Only the way there is short: asyncpg, a handful of connections per proce
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections import deque
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
@@ -26,6 +24,7 @@ from oauthbff import events, grants
 from oauthbff.grants import reading
 from oauthbff.models import TokenGrant
 
+from .few import Few
 from .judged import Judged
 
 #: At once and per process. One statement takes well under a millisecond.
@@ -60,9 +59,7 @@ class Reader:
         self._statement = _compiled(self._using)
         self._address = _address(self._using)
         self._judged = Judged()
-        self._free: deque[tuple[asyncpg.Connection, Any]] = deque()
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._open = 0
+        self._few: Few[tuple[asyncpg.Connection, Any]] = Few(MOST_CONNECTIONS)
         self._pause_until = 0.0
 
     async def read(self, session_key: str) -> grants.Standing | None:
@@ -82,59 +79,36 @@ class Reader:
         return None
 
     async def _fetch(self, *values: str) -> list[Any]:
-        connection, statement = await self._take()
+        taken = connection, statement = await self._few.take(self._connect)
         try:
             rows: list[Any] = await statement.fetch(*values, timeout=PATIENCE_SECONDS)
         except BaseException as exc:
-            self._open -= 1
             connection.terminate()
-            self._wake()
+            self._few.lose()
             if isinstance(exc, Exception):  # asyncpg's, the system's, the event loop's own
                 raise self._away(exc) from None
             raise
-        self._free.append((connection, statement))
-        self._wake()
+        self._few.give(taken)
         return rows
 
-    async def _take(self) -> tuple[asyncpg.Connection, Any]:
-        while not self._free:
-            if time.monotonic() < self._pause_until:
-                raise Away("the database did not answer a moment ago")
-            if self._open < MOST_CONNECTIONS:
-                return await self._connect()
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            await turn
-        return self._free.pop()
-
     async def _connect(self) -> tuple[asyncpg.Connection, Any]:
-        self._open += 1
+        if time.monotonic() < self._pause_until:
+            raise Away("the database did not answer a moment ago")
         try:
             connection = await asyncpg.connect(self._address, timeout=PATIENCE_SECONDS)
             return connection, await connection.prepare(self._statement, timeout=PATIENCE_SECONDS)
-        except BaseException as exc:
-            self._open -= 1
-            self._wake()
-            if isinstance(exc, Exception):  # asyncpg's, the system's, the event loop's own
-                raise self._away(exc) from None
-            raise
+        except Exception as exc:  # asyncpg's, the system's, the event loop's own
+            raise self._away(exc) from None
 
     def _away(self, exc: Exception) -> Away:
         self._pause_until = time.monotonic() + PAUSE_SECONDS
         events.lane_database_away(type(exc).__name__)
         return Away(type(exc).__name__)
 
-    def _wake(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-
     def close(self) -> None:
         self._judged.clear()
-        while self._free:
-            self._free.pop()[0].terminate()
+        for connection, _ in self._few.empty():
+            connection.terminate()
 
 
 _ID = reading.GRANT_COLUMNS.index("id")
