@@ -55,7 +55,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
         Absent("absent", "an absent one", signs_in=False),
     ]
     words = f"--quick --rounds 1 --chapters calls statements --output {folder}"
-    figures = run.run(everybody, run.parsed(words.split()))
+    figures: dict[str, Any] = {}
+    run.run(everybody, run.parsed(words.split()), figures)
     report.write(figures, folder)
     return folder, figures
 
