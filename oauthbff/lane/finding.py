@@ -122,4 +122,10 @@ def _renew(
 ) -> str | None:
     grant = grants.reread(found.grant)
     grants.touch(grant, session_key, upstream=route.name, active=active)
-    return grants.fresh(grant, resource=route.resource) if needed else None
+    token = grants.fresh(grant, resource=route.resource) if needed else None
+    if conf().lane_store:
+        from oauthbff import primed  # needs redis, which not every site has
+
+        # What it holds says that this is due: until it is gone each call would come here.
+        primed.forgot([grants.digest(session_key)])
+    return token

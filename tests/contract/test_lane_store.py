@@ -7,6 +7,7 @@ import concurrent.futures
 import itertools
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -311,3 +312,28 @@ def test_ended_means_ended_on_every_host_whatever_the_store_does(
     assert pair[1].ask("GET", "photos/1").status == 200
     assert ended(*pair) > primed.LIFE_SECONDS - 1
     assert "Traceback" not in here.log() + there.log()
+
+
+def test_what_was_due_is_done_once_and_the_entry_made_anew(
+    make_site: MakeSite, upstream: RecordingUpstream, redis_of_site: RedisServer
+):
+    """Else each call would go to the database until the entry runs out."""
+    server = redis_of_site
+    env = {"LANE": "1", "OAUTHBFF_LANE_STORE": server.url}
+    upstreams = default_upstreams(upstream.url)
+    site = make_site(fresh=True, server="uvicorn", cache="redis", upstreams=upstreams, env=env)
+    jane = signed_in(site, upstream)
+    assert jane.ask("GET", "photos/1").status == 200
+    site.sql(
+        "UPDATE oauthbff_tokengrant SET last_used_at = %s",
+        (str(datetime.now(UTC) - timedelta(minutes=5)).removesuffix("+00:00"),),
+    )
+    seen = []
+    with server.client as client:
+        for name in client.keys("oauthbff.lane.*"):
+            client.delete(name)
+        for _ in range(4):
+            assert jane.ask("GET", "photos/1").status == 200
+            seen.append([client.get(name) for name in client.keys("oauthbff.lane.*")])
+    assert seen[0] == []  # the last use was written down, and what was known before is gone
+    assert len(seen[1]) == 1 and seen[1] == seen[2] == seen[3]
