@@ -26,7 +26,7 @@ from rest_framework.request import Request
 from . import forwarding, grants, origin
 from .calls import CallDoor
 from .conf import conf
-from .door import harden
+from .door import harden, header_of
 
 #: What the proxy says, each time. `X-Forwarded-Method` and `-Uri` are Caddy's and Traefik's names.
 SECRET, ADDRESS, LENGTH = "X-BFF-Edge", "X-BFF-Edge-Address", "X-BFF-Edge-Length"
@@ -44,10 +44,10 @@ NGINX_REMEMBER, TICKS = "X-Accel-Expires", "X-BFF-Edge-Ticks"
 class AuthorizeDoor(CallDoor):
     @transaction.non_atomic_requests
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        secret = conf().edge_secret
-        if secret is None or not constant_time_compare(request.headers.get(SECRET, ""), secret):
+        secret, header = conf().edge_secret, header_of(request)
+        if secret is None or not constant_time_compare(header(SECRET) or "", secret):
             raise Http404
-        tells_problem = PROBLEM in request.headers
+        tells_problem = header(PROBLEM) is not None
         self.asked = original(request, str(kwargs["upstream"]))
         response = super().dispatch(request, *args, **kwargs)
         if tells_problem and response.status_code != 200:
@@ -57,9 +57,10 @@ class AuthorizeDoor(CallDoor):
 
     def check_fetch(self, request: HttpRequest) -> None:
         """A WebSocket's handshake has the rules that the lane has for it."""
-        self.opens_socket = origin.is_handshake(str(request.method), request.headers.get)
+        header = header_of(request)
+        self.opens_socket = origin.is_handshake(str(request.method), header)
         if self.opens_socket:
-            origin.check_socket(request.headers.get, base_url=conf().base_url)
+            origin.check_socket(header, base_url=conf().base_url)
         else:
             super().check_fetch(request)
 
@@ -71,7 +72,7 @@ class AuthorizeDoor(CallDoor):
 
     def body_length(self, request: HttpRequest) -> int | None:
         """By the head alone: the proxy counts what passes."""
-        declared = request.headers.get(LENGTH)
+        declared = header_of(request)(LENGTH)
         return forwarding.declared_length(declared, None, reads_chunked=True) if declared else None
 
     def answer(self, request: Request, **_: Any) -> HttpResponse:
@@ -83,7 +84,7 @@ class AuthorizeDoor(CallDoor):
         seconds = self.remembered(token, timezone.now())
         if seconds > 0:
             response[REMEMBER] = str(seconds)
-            response[NGINX_REMEMBER] = str(1 if TICKS in request.headers else seconds - 1)
+            response[NGINX_REMEMBER] = str(seconds - 1 if header_of(request)(TICKS) is None else 1)
         return response
 
     get = head = post = put = patch = delete = answer
@@ -106,8 +107,8 @@ def original(request: HttpRequest, upstream: str) -> str:
 
     A proxy that sends no `X-Forwarded-Uri` (Envoy) has written the target behind our address.
     """
-    meta, headers = request.META, request.headers
-    target = headers.get(TARGET)
+    meta, header = request.META, header_of(request)
+    target = header(TARGET)
     if target is None:
         scope = getattr(request, "scope", {})
         raw = scope.get("raw_path")
@@ -116,10 +117,10 @@ def original(request: HttpRequest, upstream: str) -> str:
         query = meta.get("QUERY_STRING", "")
         target = path.partition(f"/authorize/{upstream}")[2] + (f"?{query}" if query else "")
     path, _, query = target.partition("?")
-    request.method = meta["REQUEST_METHOD"] = headers.get(METHOD) or request.method
+    request.method = meta["REQUEST_METHOD"] = header(METHOD) or request.method
     request.path = unquote(path)
     meta["QUERY_STRING"] = query
-    meta["REMOTE_ADDR"] = address(headers.get(ADDRESS)) or meta.get("REMOTE_ADDR")
+    meta["REMOTE_ADDR"] = address(header(ADDRESS)) or meta.get("REMOTE_ADDR")
     return target
 
 

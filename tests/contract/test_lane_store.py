@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import itertools
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -19,11 +18,11 @@ from oauthbff import primed
 from oauthbff.errors import StoreAway
 from tests.conftest import MakeSite
 from tests.support.caller import Caller, signed_in
+from tests.support.loops import run
 from tests.support.redis_server import RedisServer
 from tests.support.site import default_upstreams
 from tests.support.upstream import RecordingUpstream
 
-T = TypeVar("T")
 ENTRY: dict[str, Any] = {"handle": "h", "until": 9e9, "touch_at": 9e9, "tokens": {}}
 
 
@@ -121,12 +120,6 @@ async def first_wrong(store: primed.Store) -> tuple[int, tuple[str, ...] | None]
     finally:
         await store.close()
     return confirmed, None
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """In a thread: this one may have Playwright's loop. Without debug: thousands of small steps."""
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work, debug=False).result()
 
 
 def test_no_order_of_steps_brings_an_ended_grant_back(used: RedisServer):

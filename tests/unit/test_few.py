@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
 from oauthbff.lane.few import Few
-
-
-def run(work: Coroutine[Any, Any, None]) -> None:
-    """In a thread: this one may have Playwright's loop."""
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, work).result()
+from tests.support.loops import run
 
 
 def makes(*things: str) -> Any:
