@@ -62,7 +62,7 @@ __version__ = "0.1.0"
 __all__ = ["access_token"]
 
 
-def access_token(of: HttpRequest | TokenGrant, *, resource: str | None = None) -> str:
+def access_token(of: HttpRequest | TokenGrant, resource: str | None = None) -> str:
     """Return an access token with life left, for code of the site that calls an API itself.
 
     `of` is a request whose session has a grant, or a `TokenGrant` (in a task or a

@@ -19,6 +19,7 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.request import HttpHeaders
 from django.http.response import HttpResponseBase
+from django.views.generic import View
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import JSONRenderer
@@ -99,6 +100,16 @@ def harden(response: HttpResponse) -> HttpResponse:
     response.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
     response.setdefault("Referrer-Policy", "no-referrer")
     return response
+
+
+class PlainDoor(View):
+    """Base class of the doors that are no DRF views: they refuse a wrong method as those do."""
+
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        allowed = tuple(self._allowed_methods())  # type: ignore[attr-defined]
+        error = MethodRefused(str(request.method), allowed)
+        note_refusal(error, error.code, request)
+        return problem_of(error)
 
 
 class AsAsked(BaseContentNegotiation):

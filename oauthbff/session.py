@@ -16,13 +16,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.module_loading import import_string
-from django.views.generic import View
 from rest_framework.request import Request
 
 from . import events, grants
 from .conf import conf
 from .devices import device_of
-from .door import PAGE_POLICY, Door, answer, counts_as_activity, harden, header_of
+from .door import PAGE_POLICY, Door, PlainDoor, answer, counts_as_activity, harden, header_of
 from .errors import GrantEnded, LoginRequired, NoSuchSession
 from .models import EndReason, TokenGrant
 
@@ -118,7 +117,7 @@ class OtherSessionsDoor(Door):
 
 
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
-class DevicesPage(View):
+class DevicesPage(PlainDoor):
     """devices/: the same for a person, as a page with forms. Its template can be overridden."""
 
     http_method_names = ("get", "head", "post")

@@ -22,7 +22,7 @@ from mozilla_django_oidc.views import (
 
 from oauthbff import events, grants, origin, provider
 from oauthbff.conf import conf
-from oauthbff.door import harden, problem
+from oauthbff.door import PlainDoor, harden, problem
 from oauthbff.errors import (
     BFFError,
     GrantEnded,
@@ -53,7 +53,7 @@ KNOWN_ERRORS = frozenset(
 
 
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
-class LoginDoor(Seam, OIDCAuthenticationRequestView):
+class LoginDoor(PlainDoor, Seam, OIDCAuthenticationRequestView):
     """Send the browser to the provider."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -160,7 +160,7 @@ def confirm_login(request: HttpRequest) -> HttpResponse:
 
 
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
-class CallbackDoor(Seam, OIDCAuthenticationCallbackView):
+class CallbackDoor(PlainDoor, Seam, OIDCAuthenticationCallbackView):
     """The browser comes back: code to tokens, tokens to grant, grant to session."""
 
     issued = False

@@ -12,11 +12,10 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
-from django.views.generic import View
 
 from oauthbff import events, grants, origin, provider
 from oauthbff.conf import conf
-from oauthbff.door import answer, note_refusal, problem_of
+from oauthbff.door import PlainDoor, answer, note_refusal, problem_of
 from oauthbff.errors import CSRFFailed, GrantEnded, LoginRequired, ProviderError
 from oauthbff.models import EndReason, TokenGrant
 
@@ -25,7 +24,7 @@ from .pages import page, see_other
 
 @method_decorator(csrf_exempt, name="dispatch")
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
-class LogoutDoor(View):
+class LogoutDoor(PlainDoor):
     """End the grant here and at the provider. A `fetch` gets JSON, a form a redirect."""
 
     http_method_names = ("post",)
@@ -104,7 +103,7 @@ def provider_logout_url(id_token_hint: str | None) -> str | None:
         return None
 
 
-class LoggedOutDoor(View):
+class LoggedOutDoor(PlainDoor):
     """Where the provider sends the browser back. Whatever `state` says changes nothing."""
 
     http_method_names = ("get", "head")

@@ -10,11 +10,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.generic import View
 
 from oauthbff import events, grants, origin
 from oauthbff.conf import conf
-from oauthbff.door import PAGE_POLICY, harden
+from oauthbff.door import PAGE_POLICY, PlainDoor, harden
 from oauthbff.errors import BFFError, LoginRequired
 
 #: An answer of the provider that came too late, or again.
@@ -52,7 +51,7 @@ def signed_in(request: HttpRequest) -> bool:
         return False
 
 
-class ErrorDoor(View):
+class ErrorDoor(PlainDoor):
     """The page a failed sign-in ends on."""
 
     http_method_names = ("get", "head")

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def test_a_standing_grant_gives_its_token_as_long_as_it_lives():
     assert oauthbff.access_token(issue()) == SECRETS[0]
+    assert oauthbff.access_token(TokenGrant.objects.get(), None) == SECRETS[0]
 
 
 @pytest.mark.parametrize("reason", ["admin", "idle", "absolute", "user_disabled", "gone"])
