@@ -7,15 +7,35 @@ the site safe does not. See docs/settings.md for the table.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 from oauthbff.conf import is_loopback
 
 env = environ.Env()
 ROOT = Path(__file__).resolve().parent.parent
 env.read_env(ROOT / ".env", overwrite=False)
+
+
+def read(as_: Any, name: str, **default: Any) -> Any:
+    """A variable of the environment; what cannot be read is refused under its name."""
+    try:
+        return as_(name, **default)
+    except ValueError as exc:
+        raise ImproperlyConfigured(f"{name} cannot be read: {exc}") from None
+
+
+def key_pairs(name: str) -> dict[str, str]:
+    """`id:base64,id:base64`. A key without an id goes on to the checks, which refuse it."""
+    pairs = [p.split(":", 1) if ":" in p else ("", p) for p in env.list(name, default=[])]
+    keys = dict(pairs)
+    if len(keys) < len(pairs):
+        raise ImproperlyConfigured(f"{name} has two keys of one id: give each its own.")
+    return keys
+
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="")
@@ -32,16 +52,16 @@ OIDC_RP_CLIENT_ID = env.str("OIDC_RP_CLIENT_ID", default="")
 OIDC_RP_CLIENT_SECRET = env.str("OIDC_RP_CLIENT_SECRET", default="")
 OIDC_RP_SCOPES = env.str("OIDC_RP_SCOPES", default="openid profile email")
 OIDC_RP_SIGN_ALGO = env.str("OIDC_RP_SIGN_ALGO", default="RS256")
-OIDC_TIMEOUT = env.float("OIDC_TIMEOUT", default=10)
+OIDC_TIMEOUT = read(env.float, "OIDC_TIMEOUT", default=10)
 
 BASE_URL = env.str("OAUTHBFF_BASE_URL", default="http://localhost:8000")
 OAUTHBFF = {
     "BASE_URL": BASE_URL,
-    "UPSTREAMS": env.json("OAUTHBFF_UPSTREAMS", default={}),
-    "KEYS": dict(pair.split(":", 1) for pair in env.list("OAUTHBFF_KEYS", default=[])),
-    "CLAIMS_HOOK": env.str("OAUTHBFF_CLAIMS_HOOK", default="project.people.staff_by_group"),
+    "UPSTREAMS": read(env.json, "OAUTHBFF_UPSTREAMS", default={}),
+    "KEYS": key_pairs("OAUTHBFF_KEYS"),
+    "CLAIMS_HOOK": env.str("OAUTHBFF_CLAIMS_HOOK", default="project.people.staff_by_group") or None,
 }
-for _name, _read in {
+for _name, _as in {
     "IDLE_TIMEOUT": env.int,
     "ABSOLUTE_TIMEOUT": env.int,
     "REFRESH_LEEWAY": env.int,
@@ -64,8 +84,10 @@ for _name, _read in {
     "EDGE_SECRET": env.str,
     "EDGE_REMEMBER": env.int,
 }.items():
-    if f"OAUTHBFF_{_name}" in env.ENVIRON:
-        OAUTHBFF[_name] = _read(f"OAUTHBFF_{_name}")
+    # Compose files write `NAME=` for what is not set; only a list can be meant to be empty.
+    _given = env.ENVIRON.get(f"OAUTHBFF_{_name}")
+    if _given or (_given == "" and _as == env.list):
+        OAUTHBFF[_name] = read(_as, f"OAUTHBFF_{_name}")
 
 # --- the site -----------------------------------------------------------------------------------
 

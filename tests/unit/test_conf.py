@@ -573,6 +573,41 @@ def in_environment(**given: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_a_variable_that_is_left_empty_is_not_set_but_an_empty_list_is_one() -> None:
+    optional = ("IDLE_TIMEOUT", "USERINFO", "CLAIMS", "CLAIMS_HOOK", "PLACE_HOOK", "EDGE_SECRET")
+    result = in_environment(**{f"OAUTHBFF_{name}": "" for name in optional})
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    shown = {name.lower(): found[name.lower()] for name in optional}
+    assert shown == {
+        "idle_timeout": 1800,
+        "userinfo": True,
+        "claims": [],
+        "claims_hook": None,
+        "place_hook": None,
+        "edge_secret": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "said"),
+    [
+        ("OAUTHBFF_IDLE_TIMEOUT", "half an hour", "OAUTHBFF_IDLE_TIMEOUT cannot be read"),
+        ("OAUTHBFF_UPSTREAMS", "{photos}", "OAUTHBFF_UPSTREAMS cannot be read"),
+        ("OIDC_TIMEOUT", "soon", "OIDC_TIMEOUT cannot be read"),
+        ("OAUTHBFF_KEYS", KEY, "a key whose id is not an id"),
+        ("OAUTHBFF_KEYS", f"a:{KEY},a:{KEY_2}", "OAUTHBFF_KEYS has two keys of one id"),
+    ],
+)
+def test_a_variable_that_cannot_be_read_is_refused_by_its_name(
+    name: str, written: str, said: str
+) -> None:
+    result = in_environment(**{name: written})
+    assert result.returncode != 0
+    assert said in result.stderr
+    assert KEY not in result.stderr
+
+
 def test_every_scalar_can_be_written_in_the_environment() -> None:
     """DESIGN.md: every other scalar of OAUTHBFF as OAUTHBFF_<NAME>, each with its type."""
     result = in_environment(
