@@ -23,7 +23,7 @@ from tests.support.wheel import build
 # Playwright's sync API keeps an event loop in this thread, at which Django's ORM takes fright.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
-MOST_SITES = 3  # idle ones kept alive; a site is some 150 MB
+MOST_SITES = 8  # idle ones kept alive; a site is some 150 MB, and five doors have one each
 
 MakeSite = Callable[..., Site]
 
@@ -145,6 +145,7 @@ def browser(site: Site) -> Browser:
 def pytest_configure(config: pytest.Config) -> None:
     for room, says in _ROOMS.items():
         config.addinivalue_line("markers", f"{room}: {says}")
+    config.addinivalue_line("markers", "alone: measures time; CI runs nothing beside it")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
