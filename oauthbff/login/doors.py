@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from django.contrib import auth
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -40,6 +41,8 @@ from .seam import Aside, Seam, SignIn, redirect_uri
 LONGEST_CODE = 4096
 #: How long the cookie outlives the grant's greatest age.
 REASON_SECONDS = 3600
+#: Where to come back to: our name for it, and the one that Django's `login_required` writes.
+RETURN_PARAMETERS = ("return_to", REDIRECT_FIELD_NAME)
 #: What a link to login/ may add to the authorization request; all else is configuration.
 EXTRA_PARAMETERS = ("prompt", "login_hint", "ui_locales", "max_age")
 #: Authorization error codes that the browser is told as they are.
@@ -94,8 +97,8 @@ class LoginDoor(PlainDoor, Seam, OIDCAuthenticationRequestView):
         response = HttpResponse(status=302)
         response["Location"] = location
         try:
-            make_room(request, response)
             current.save(response)
+            make_room(request, response, current)
         except KeyStoreUnavailable as exc:
             return show_failure(request, exc)
         return harden(response)
@@ -134,7 +137,8 @@ def handle_of(request: HttpRequest) -> str | None:
 
 def return_to(request: HttpRequest) -> str:
     """Where the user wants to be afterwards; home when that is not on this site."""
-    wanted = iri_to_uri(request.GET.get("return_to", ""))
+    given = (request.GET[name] for name in RETURN_PARAMETERS if request.GET.get(name))
+    wanted = iri_to_uri(next(given, ""))
     host = urlsplit(conf().base_url).netloc
     if wanted and origin.stays_here(wanted, host=host, closed=mount()):
         return wanted
@@ -147,7 +151,7 @@ def mount() -> str:
 
 def confirm_login(request: HttpRequest) -> HttpResponse:
     """Another site sent the browser: a login wants the user's own click. FAPI 2.0 §5.3.3.1."""
-    names = ("return_to", *EXTRA_PARAMETERS)
+    names = (*RETURN_PARAMETERS, *EXTRA_PARAMETERS)
     return page(
         request,
         "confirm_login",

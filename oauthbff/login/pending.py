@@ -26,6 +26,10 @@ TRANSACTION_SECONDS = 600
 #: Clocks of several hosts may differ by so much.
 SKEW_SECONDS = 60
 TRANSACTIONS_AT_MOST = 5
+#: What they may take of a request's head together: gunicorn and nginx refuse one of more than 8 kB.
+ROOM_BYTES = 4096
+#: To read one is to search the whole header. A browser brings six at times; hundreds are made up.
+MOST_READ = 2 * TRANSACTIONS_AT_MOST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +89,27 @@ def drop(response: HttpResponseBase, cookie: str) -> None:
     response.set_cookie(cookie, "", max_age=0, path="/", secure=True, httponly=True, samesite="Lax")
 
 
-def make_room(request: HttpRequest, response: HttpResponse) -> None:
-    """Keep at most five logins in progress: drop dead ones, then the oldest."""
+def make_room(request: HttpRequest, response: HttpResponse, current: Transaction) -> None:
+    """Keep few logins in progress beside the one that was just saved: drop the dead, then the old.
+
+    At most five, and no more than a request has room for: what is too much is refused by the
+    server in front, on every page of the site, until the cookies expire.
+    """
     alive = []
-    for name in request.COOKIES:
-        if COOKIE_NAME.fullmatch(name):
-            found = Transaction.load(request, name)
-            if found is None or found.is_over:
-                drop(response, name)
-            else:
-                alive.append(found)
+    named = [name for name in request.COOKIES if COOKIE_NAME.fullmatch(name)]
+    for name in named[:MOST_READ]:
+        found = Transaction.load(request, name)
+        if found is None or found.is_over:
+            drop(response, name)
+        else:
+            alive.append(found)
     alive.sort(key=lambda one: one.started_at)
-    for oldest in alive[: max(0, len(alive) - TRANSACTIONS_AT_MOST + 1)]:
-        drop(response, oldest.cookie)
+    room = ROOM_BYTES - _size(current.cookie, response.cookies[current.cookie].value)
+    for count, one in enumerate(reversed(alive), 2):
+        room -= _size(one.cookie, request.COOKIES[one.cookie])
+        if count > TRANSACTIONS_AT_MOST or room < 0:
+            drop(response, one.cookie)
+
+
+def _size(name: str, value: str) -> int:
+    return len(f"{name}={value}; ")

@@ -61,6 +61,7 @@ def login() -> Json:
         "summary": "Sign in: navigate the window here, do not fetch it.",
         "parameters": [
             query("return_to", "A path of this site to come back to.", example="/photos"),
+            query("next", "The same, as Django's `login_required` writes it."),
             *(query(name, "Passed on to the provider.") for name in ("prompt", "login_hint")),
             *(query(name, "Passed on to the provider.") for name in ("ui_locales", "max_age")),
         ],

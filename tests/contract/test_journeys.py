@@ -6,7 +6,10 @@ import time
 import uuid
 
 import pytest
+from django.http import HttpResponse
+from django.test import RequestFactory
 
+from oauthbff.login import pending
 from tests.conftest import MakeSite
 from tests.support.browser import Browser
 from tests.support.provider import NodeProvider
@@ -74,6 +77,58 @@ def test_an_anonymous_visitor_costs_no_database_row(site: Site, browser: Browser
     assert site.sql("SELECT count(*) FROM django_session") == [(0,)]
     pending = [name for name in browser.cookies if "login" in name]
     assert len(pending) == 5
+
+
+@pytest.mark.parametrize(("length", "logins"), [(10, 5), (400, 4), (2000, 1)])
+def test_logins_in_progress_leave_room_in_the_head_of_a_request(
+    browser: Browser, length: int, logins: int
+):
+    """gunicorn and nginx refuse more than 8 kB of cookies, on every page of the site."""
+    wanted = "/" + "x" * (length - 1)
+    for _ in range(7):
+        answer = browser.navigate(f"/bff/login/?return_to={wanted}", follow=False)
+        assert answer.status == 302
+    begun = [cookie for cookie in browser.cookies.all() if "login" in cookie.name]
+    assert len(begun) == logins
+    assert sum(len(f"{one.name}={one.value}; ") for one in begun) <= pending.ROOM_BYTES
+
+
+def test_hundreds_of_made_up_logins_are_not_all_looked_at(monkeypatch: pytest.MonkeyPatch):
+    looked = []
+    monkeypatch.setattr(pending.Transaction, "load", lambda _request, name: looked.append(name))
+    made_up = "; ".join(f"{pending.COOKIE_PREFIX}{number:024x}=x" for number in range(1000))
+    response = HttpResponse()
+    current = pending.Transaction(
+        state="s", nonce="n", code_verifier="v", issuer="i", return_to="/", started_at=0
+    )
+    current.save(response)
+    pending.make_room(RequestFactory().get("/", HTTP_COOKIE=made_up), response, current)
+    assert len(looked) == pending.MOST_READ
+    assert len(response.cookies) == 1 + pending.MOST_READ
+
+
+@pytest.mark.parametrize(
+    ("query", "path"),
+    [
+        ("next=/vault", "/vault"),
+        ("return_to=&next=/vault", "/vault"),
+        ("return_to=/photos&next=/vault", "/photos"),
+        ("next=//evil.example", "/"),
+        ("next=https://evil.example/", "/"),
+    ],
+)
+def test_djangos_name_for_the_way_back_is_understood(
+    site: Site, browser: Browser, provider: NodeProvider, query: str, path: str
+):
+    """`LOGIN_URL = "oauthbff:login"` and `login_required`."""
+    provider.login_as("jane")
+    landed = browser.navigate(f"login/?{query}", from_site=f"{site.base_url}/")
+    assert landed.url == f"{site.base_url}{path}"
+
+
+def test_the_question_whether_to_sign_in_keeps_the_way_back(browser: Browser):
+    asked = browser.navigate("login/?next=/vault", from_site="https://elsewhere.example")
+    assert "/bff/login/?next=%2Fvault" in asked.text
 
 
 def test_a_login_is_a_navigation(site: Site, browser: Browser):
