@@ -162,7 +162,7 @@ def judge_logout_token(
             raise TokenRejected(f"{name}_malformed")
     if "sub" not in claims and "sid" not in claims:
         raise TokenRejected("sub_and_sid_missing")
-    if not isinstance(claims.get("jti"), str) or not claims["jti"]:
+    if not is_text(claims.get("jti")) or not claims["jti"]:
         raise TokenRejected("jti_missing")
     return claims
 

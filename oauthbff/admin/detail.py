@@ -204,13 +204,15 @@ class GrantDetail(GrantPages):
         contents = grants.look_into(grant)
         if contents is None or not contents.claims:
             return words.DASH
-        rows = ((name, _text(value)) for name, value in contents.claims.items())
+        rows = ((_text(name), _text(value)) for name, value in contents.claims.items())
         items = format_html_join("", "<dt>{}</dt><dd>{}</dd>", rows)
         return format_html('<dl class="grant-claims">{}</dl>', items)
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A claim as text that a page can hold: JSON also knows half a character."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode()
 
 
 def _told(event: GrantEvent) -> dict[str, Any]:

@@ -930,6 +930,7 @@ def judge_logout(token: str) -> dict[str, Any]:
         pytest.param({"jti": ABSENT}, "jti_missing", id="no jti"),
         pytest.param({"jti": ""}, "jti_missing", id="jti empty"),
         pytest.param({"jti": 5}, "jti_missing", id="jti a number"),
+        pytest.param({"jti": "\ud800"}, "jti_missing", id="jti a lone surrogate"),
     ],
 )
 def test_a_logout_token_is_judged_claim_by_claim(
