@@ -36,6 +36,12 @@ class Chart:
     series: Sequence[Series]
     #: A line for what stands at a time, columns for what happens in one.
     line: bool = False
+    #: Name the series of which there is only one, too: the title does not say what it is.
+    always_named: bool = False
+
+    @property
+    def legend(self) -> Sequence[Series]:
+        return self.series if self.always_named or len(self.series) > 1 else ()
 
     @property
     def empty(self) -> bool:

@@ -63,6 +63,7 @@ def charts_of(figures: Figures) -> list[Chart]:
         Chart(
             id="chart-endings",
             title=_("Endings by reason"),
+            always_named=True,
             about=_("How many grants ended in each stretch of time, and why."),
             labels=figures.labels,
             series=[

@@ -311,6 +311,14 @@ def test_the_line_of_counts(client: Client):
     ]
 
 
+def test_the_only_reason_of_a_day_is_named_below_its_picture(client: Client):
+    now = timezone.now()
+    grants_of(person("jane"), 2, ended_at=now, end_reason=EndReason.IDLE)
+    after = shown(client, "dashboard/").partition("chart-endings-head")[2]
+    endings = after.partition("<details")[0]
+    assert re.findall(r"</span>([^<]+)</li>", endings) == ["unused for too long"]
+
+
 # --- what must never be in a page ---
 
 
@@ -342,6 +350,11 @@ def test_what_outsiders_wrote_is_text_everywhere(client: Client, ada: User):
         assert "<b>Doe" not in page, way
         assert ">49<" not in page, way
     assert "&lt;script&gt;alert(1)" in pages[5]
+
+
+def test_half_a_character_in_a_claim_hides_no_grant(client: Client):
+    [grant] = grants_of(person("jane"), 1, claims={"name": "J\ud800", "\ud800": ["\ud800"]})
+    assert "<dd>J?</dd>" in shown(client, f"{grant.pk}/change/")
 
 
 SECRETS = {

@@ -370,7 +370,7 @@ def test_endgrants_counts_asks_ends_and_tells(site: Site, provider: NodeProvider
     bob.login("bob")
     name = site.sql("SELECT username FROM auth_user ORDER BY id")[0][0]
     said = site.manage("endgrants", "--subject", "jane", "--reason", "test", "--dry-run")
-    assert "1 grants of 1 people stand" in said
+    assert "Standing grants: 1, of 1 person." in said
     assert jane.is_logged_in()
     refused = site.manage("endgrants", "--all", "--reason", "test", expect=1, stdin="n\n")
     assert "Nothing was ended" in refused

@@ -34,7 +34,8 @@ class Command(BaseCommand):
         chosen = self.chosen(options)
         count = chosen.count()
         people = chosen.order_by().values("issuer", "subject").distinct().count()
-        self.stdout.write(f"{count} grants of {people} people stand.")
+        whose = "1 person" if people == 1 else f"{people} people"
+        self.stdout.write(f"Standing grants: {count}, of {whose}.")
         if options["dry_run"] or not count:
             return
         if not options["yes"] and input("End them? [y/N] ").strip().lower() not in ("y", "yes"):
