@@ -142,7 +142,7 @@ def test_odd_words_where_an_ending_begins_are_not_found(client: Client, three: A
         assert client.get(f"{HOME}end/?user={odd}").status_code == 404, odd
 
 
-@pytest.mark.parametrize("handle", ["x", "%00", str(uuid.uuid4()), "1%0a", "x" * 300])
+@pytest.mark.parametrize("handle", ["x", "%00", str(uuid.UUID(int=1)), "1%0a", "x" * 300])
 @pytest.mark.parametrize("door", ["change", "history"])
 def test_a_grant_that_there_is_not_is_said_to_be_none(client: Client, handle: str, door: str):
     assert client.get(f"{HOME}{handle}/{door}/").status_code in (302, 404)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import functools
 import json
 import time
 import uuid
@@ -20,7 +22,7 @@ from tests.support.provider import CLIENT_ID, CLIENT_SECRET, SCOPES
 from tests.support.site import KEY, Site, drop_templates
 from tests.support.upstream import RecordingUpstream, Reply, Request, answer
 
-TIMEOUT = 2  # seconds the site waits for the provider
+PATIENT, HASTY = 10, 2  # seconds that a site waits for the provider
 MAIL, FILES = "https://mail.example/", "urn:files"
 RESOURCES = {"mail": MAIL, "files": FILES}
 INVALID_TOKEN = [("WWW-Authenticate", 'Bearer realm="x", error="invalid_token"')]
@@ -33,19 +35,26 @@ def running() -> Iterator[StrictProvider]:
 
 
 @pytest.fixture(scope="module")
-def two_workers(
+def waiting(
     running: StrictProvider,
     recording_upstream: RecordingUpstream,
     request: pytest.FixtureRequest,
-) -> Iterator[Site]:
+) -> Iterator[Callable[[int], Site]]:
+    """A site of two workers for each time that it waits for the provider."""
     request.config.add_cleanup(drop_templates)
     url = recording_upstream.url
     routes: dict[str, dict[str, Any]] = {"photos": {"url": f"{url}/photos/"}}
     for name, resource in RESOURCES.items():
         routes[name] = {"url": f"{url}/{name}/", "resource": resource}
-    environment = {"OIDC_TIMEOUT": str(TIMEOUT)}
-    with Site(issuer=running.issuer, upstreams=routes, workers=2, env=environment) as site:
-        yield site
+    with contextlib.ExitStack() as sites:
+
+        @functools.cache
+        def start(timeout: int) -> Site:
+            env = {"OIDC_TIMEOUT": str(timeout)}
+            site = Site(issuer=running.issuer, upstreams=routes, workers=2, env=env)
+            return sites.enter_context(site)
+
+        yield start
 
 
 @pytest.fixture
@@ -69,9 +78,16 @@ def api(strict: StrictProvider, upstream: RecordingUpstream) -> RecordingUpstrea
 
 
 @pytest.fixture
-def site(two_workers: Site, api: RecordingUpstream) -> Site:
-    two_workers.empty()
-    return two_workers
+def timeout() -> int:
+    """No test meets it, however busy the machine is, but those that are to meet it."""
+    return PATIENT
+
+
+@pytest.fixture
+def site(waiting: Callable[[int], Site], timeout: int, api: RecordingUpstream) -> Site:
+    site = waiting(timeout)
+    site.empty()
+    return site
 
 
 @pytest.fixture
@@ -175,7 +191,7 @@ def test_a_provider_without_refresh_tokens_gives_as_long_as_its_token_lives(
 @pytest.mark.parametrize(
     "expires_in",
     [ABSENT, None, 0, -5, True, "soon", [], {}, 0.5, "3600", 3600.7, 20, 10**30, "9" * 60],
-    ids=repr,
+    ids=lambda value: "absent" if value is ABSENT else repr(value),
 )
 def test_no_lifetime_however_odd_means_a_refresh_for_each_call(
     browser: Browser, strict: StrictProvider, expires_in: Any
@@ -355,15 +371,16 @@ def test_while_the_old_token_lives_a_failing_provider_is_not_felt(
     assert strict.refreshes == 1
 
 
+@pytest.mark.parametrize("timeout", [HASTY])
 def test_a_provider_that_takes_thirty_seconds_holds_nobody_for_thirty_seconds(
     site: Site, browser: Browser, strict: StrictProvider
 ):
     browser.login("jane")
     expire(site, strict)
-    strict.fail(times=2, delay=2 * TIMEOUT + 1.5)  # of thirty; the site has gone by then
+    strict.fail(times=2, delay=2 * HASTY + 1.5)  # of thirty; the site has gone by then
     begun = time.monotonic()
     answers = browser.together(6, "api/photos/1")
-    assert time.monotonic() - begun < 2 * TIMEOUT + 1.5
+    assert time.monotonic() - begun < 2 * HASTY + 1.5
     assert {(each.status, each.code) for each in answers} == {(503, "provider_unavailable")}
     assert strict.refreshes == 2  # the retry of an answer that may be lost
     assert browser.is_logged_in()
@@ -375,14 +392,14 @@ def test_a_provider_that_takes_thirty_seconds_holds_nobody_for_thirty_seconds(
 
 
 @pytest.mark.parametrize(
-    ("fault", "at_once"),
+    ("fault", "at_once", "timeout"),
     [
-        ({"drop": True}, True),
-        ({"half": True}, True),
-        ({"delay": TIMEOUT + 0.5}, True),
-        ({"status": 500}, False),
-        ({"body": "<html>oops</html>"}, False),
-        ({"body": {"token_type": "Bearer"}}, False),
+        ({"drop": True}, True, PATIENT),
+        ({"half": True}, True, PATIENT),
+        ({"delay": HASTY + 0.5}, True, HASTY),
+        ({"status": 500}, False, PATIENT),
+        ({"body": "<html>oops</html>"}, False, PATIENT),
+        ({"body": {"token_type": "Bearer"}}, False, PATIENT),
     ],
     ids=["nothing", "half", "too-late", "500", "html", "no-token"],
 )
