@@ -1,6 +1,6 @@
 """The explicit allow-list of APIs that RFC 10017 demands: `OAUTHBFF["UPSTREAMS"]`.
 
-E014-E025, E051-E053.
+E014-E025, E051-E053, E057.
 """
 
 from __future__ import annotations
@@ -20,6 +20,14 @@ TOKEN_MODES = ("user", "user-or-none", "none")
 ROUTE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 AMBIGUOUS_PATH = re.compile(
     r"[^!$&'()*+,\-./0-9:;=@A-Z_a-z~%]|//|/\.{1,2}(/|$)|%2[ef]|%5c|%[01]|%(?![0-9a-f]{2})", re.I
+)
+#: Values of `Sec-Fetch-Dest`. Fetch Standard §2.2.5, "destination"; `empty` is what `fetch` says.
+DESTINATIONS = frozenset(
+    """
+    audio audioworklet document embed empty fencedframe font frame iframe image json manifest object
+    paintworklet report script serviceworker sharedworker style text track video webidentity
+    worker xslt
+    """.split()
 )
 #: Headers that no setting can let through, in either direction.
 NEVER_PASS = frozenset(
@@ -97,6 +105,7 @@ def upstream(read: Reading, name: Any, options: Any) -> Upstream | None:
     check_counts(read, where, values)
     check_resource(read, where, values.get("resource"))
     check_headers(read, where, values)
+    check_embed(read, where, values.get("embed", ()))
     return Upstream(name=name, **values) if len(read.problems) == before else None
 
 
@@ -127,6 +136,13 @@ def check_headers(read: Reading, where: str, values: Mapping[str, Any]) -> None:
             if odd or never_passes(header.lower()):
                 hint = "Remove it: it carries credentials, framing or our own rules."
                 read.say("E019", f'{where}["{key}"]: {header!r} can never pass.', hint)
+
+
+def check_embed(read: Reading, where: str, given: tuple[str, ...]) -> None:
+    for destination in given:
+        if destination not in DESTINATIONS:
+            hint = 'Write what browsers say in Sec-Fetch-Dest, as "image", "audio" or "video".'
+            read.say("E057", f'{where}["embed"]: no browser says {destination!r}.', hint)
 
 
 def upstream_url(read: Reading, where: str, options: Mapping[str, Any]) -> str:

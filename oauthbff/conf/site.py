@@ -12,6 +12,16 @@ from django.conf import settings
 
 from .reading import HEADER_NAME, Reading, is_loopback, origin_of, split_url
 
+#: What a foreign page can send without a preflight, and what no page can send.
+#: Fetch Standard §2.2.2, "CORS-safelisted request-header" and "forbidden request-header".
+NO_PROOF = frozenset(
+    """
+    accept accept-charset accept-encoding accept-language connection content-language
+    content-length content-type cookie cookie2 date dnt expect host keep-alive origin range
+    referer set-cookie te trailer transfer-encoding upgrade via
+    """.split()
+)
+NO_PROOF_PREFIXES = ("access-control-request-", "proxy-", "sec-")
 STORES = ("redis://", "rediss://", "unix://")
 SIGNED_COOKIES = "django.contrib.sessions.backends.signed_cookies"
 
@@ -32,6 +42,7 @@ def base_url(read: Reading) -> str:
         or "?" in value
         or "#" in value
         or parts.username is not None
+        or not value.isascii()  # browsers write xn--… into `Origin`
     ):
         read.say("E010", f'OAUTHBFF["BASE_URL"] is {value!r}: not an origin.', hint)
     elif parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -49,6 +60,11 @@ def header(read: Reading) -> str:
             f"Use letters, digits and -, not {value!r}.",
         )
         return str(read.default("header"))
+    if value.lower() in NO_PROOF or value.lower().startswith(NO_PROOF_PREFIXES):
+        hint = (
+            "Only what a page must ask leave for proves that it is ours: a name of your own, X-…."
+        )
+        read.say("E002", f'OAUTHBFF["HEADER"] is {value!r}, which proves nothing.', hint)
     return value
 
 
