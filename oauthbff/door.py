@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.request import HttpHeaders
@@ -194,6 +194,8 @@ def refusal_of(exc: Exception) -> HttpResponse | None:
         exc = exceptions.NotFound()
     elif isinstance(exc, PermissionDenied):
         exc = exceptions.PermissionDenied()
+    elif isinstance(exc, SuspiciousOperation | BadRequest):  # a query of 1,001 fields, say
+        exc = exceptions.ParseError()
     return problem_of_drf(exc) if isinstance(exc, exceptions.APIException) else None
 
 

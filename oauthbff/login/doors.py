@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -122,7 +123,7 @@ class LoginDoor(PlainDoor, Seam, OIDCAuthenticationRequestView):
             value = request.GET.get(name, "")
             if 0 < len(value) <= 255 and value.isprintable():
                 parameters[name] = value
-        if not parameters.get("max_age", "0").isdecimal():
+        if not re.fullmatch("[0-9]{1,10}", parameters.get("max_age", "0")):
             del parameters["max_age"]
         return parameters
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.http import HttpResponse
@@ -337,6 +338,28 @@ def test_step_up_asks_the_provider_anew_and_replaces_the_grant(
     assert first != second
     ended = site.sql("SELECT end_reason FROM oauthbff_tokengrant WHERE end_reason <> ''")
     assert len(ended) == 1
+
+
+def test_of_what_a_link_to_login_adds_the_provider_sees_the_allow_list_alone(
+    site: Site, browser: Browser
+):
+    def asked(query: str) -> dict[str, list[str]]:
+        begun = browser.navigate(f"login/?{query}", from_site=f"{site.base_url}/", follow=False)
+        assert begun.status == 302
+        return parse_qs(urlsplit(begun.get("Location") or "").query, keep_blank_values=True)
+
+    ours = set(asked(""))
+    extra = {"prompt": "login", "login_hint": "jane", "ui_locales": "de fr", "max_age": "60"}
+    foreign = {"scope": "admin", "redirect_uri": "https://evil.example/", "acr_values": "1"}
+    foreign |= {"client_id": "evil", "state": "s", "nonce": "n", "request_uri": "https://e/"}
+    seen = asked(urlencode(extra | foreign))
+    assert set(seen) == ours | set(extra)
+    assert {name: seen[name] for name in extra} == {name: [extra[name]] for name in extra}
+    assert not [name for name in foreign if name in seen and foreign[name] in seen[name]]
+    for odd in ("max_age=-1", "max_age=%D9%A3", "max_age=", "max_age=5e3", f"max_age={'9' * 11}"):
+        assert set(asked(odd)) == ours, odd
+    for odd in ("login_hint=%0D%0AX:y", f"login_hint={'a' * 256}", "prompt="):
+        assert set(asked(odd)) == ours, odd
 
 
 def test_the_claims_hook_maps_groups_at_each_sign_in(make_site: MakeSite, provider: NodeProvider):

@@ -18,6 +18,8 @@ TABLE = {
     "Http404": (404, "not_found"),
     "ValidationError": (400, "invalid"),
     "ParseError": (400, "parse_error"),
+    "BadRequest": (400, "parse_error"),
+    "TooManyFieldsSent": (400, "parse_error"),
     "APIException": (500, "error"),
     "Throttled": (429, "throttled"),
     "ThrottledForever": (429, "throttled"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied, TooManyFieldsSent
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.permissions import BasePermission
@@ -20,6 +20,8 @@ RAISES: dict[str, Any] = {
     "Http404": Http404,
     "ValidationError": lambda: exceptions.ValidationError({"q": ["too short"]}),
     "ParseError": exceptions.ParseError,
+    "BadRequest": BadRequest,
+    "TooManyFieldsSent": TooManyFieldsSent,
     "APIException": exceptions.APIException,
     "Throttled": lambda: exceptions.Throttled(wait=2.5),
     "ThrottledForever": exceptions.Throttled,
