@@ -8,7 +8,7 @@ Knows no requests: `middleware` begins, whoever likes asks.
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 from contextvars import ContextVar
 
 #: What goes into one header and one log line unharmed, ids of all tracers included.
@@ -27,7 +27,7 @@ def begin(offered: str | None = None) -> str:
     elif offered and WELL_FORMED.fullmatch(offered):
         chosen = offered
     else:
-        chosen = uuid.uuid4().hex
+        chosen = secrets.token_hex(16)
     _current.set(chosen)
     return chosen
 

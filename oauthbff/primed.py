@@ -19,9 +19,9 @@ import json
 import secrets
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis import Redis, RedisError
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
@@ -119,6 +119,13 @@ class _Link:
         return await self.connection.read_response()
 
 
+class Sealed(NamedTuple):
+    """An entry as it was found, and the Redis process that held it."""
+
+    text: str
+    run_id: str
+
+
 class Store:
     """The entries, as one process sees them."""
 
@@ -128,12 +135,27 @@ class Store:
         self._places = asyncio.Semaphore(MOST_CONNECTIONS)
         self._pause_until = 0.0
 
-    async def get(self, digest: str) -> dict[str, Any] | None:
-        """The entry of a session. Raises `StoreAway`."""
-        run_id, found = await self._ask("GET", _place_of(digest))
-        if found is None or found.startswith(b"?"):
+    async def look(self, digests: Sequence[str]) -> dict[str, Sealed]:
+        """The entries of these sessions, as far as there are any. Raises `StoreAway`."""
+        run_id, found = await self._ask("MGET", *map(_place_of, digests))
+        return {
+            digest: Sealed(text.decode(), run_id)
+            for digest, text in zip(digests, found, strict=True)
+            if text is not None and not text.startswith(b"?")
+        }
+
+    async def open(self, digest: str, sealed: Sealed) -> dict[str, Any] | None:
+        """What an entry says; None: it is not one of ours, or of another Redis process."""
+        place = f"lane:{digest}"
+        try:
+            if vault.opens_at_once(sealed.text, place):
+                plain = vault.unseal(sealed.text, place)
+            else:
+                plain = await asyncio.to_thread(vault.unseal, sealed.text, place)
+        except (SealBroken, KeyStoreUnavailable):
             return None
-        return await self._opened(found.decode(), digest, run_id)
+        entry: dict[str, Any] = json.loads(plain)
+        return entry if entry["run"] == sealed.run_id else None
 
     async def lease(self, digest: str) -> str | None:
         """Announce that an entry will be made; None: somebody else is at it. Raises `StoreAway`."""
@@ -151,18 +173,6 @@ class Store:
         life = int((LIFE_SECONDS - MARK_SECONDS) * 1000)
         _, done = await self._ask("EVAL", CONFIRM, 1, _place_of(digest), mark, sealed, life)
         return bool(done)
-
-    async def _opened(self, sealed: str, digest: str, run_id: str) -> dict[str, Any] | None:
-        place = f"lane:{digest}"
-        try:
-            if vault.opens_at_once(sealed, place):
-                plain = vault.unseal(sealed, place)
-            else:
-                plain = await asyncio.to_thread(vault.unseal, sealed, place)
-        except (SealBroken, KeyStoreUnavailable):
-            return None
-        entry: dict[str, Any] = json.loads(plain)
-        return entry if entry["run"] == run_id else None
 
     async def _ask(self, *words: str | int) -> tuple[str, Any]:
         if time.monotonic() < self._pause_until:

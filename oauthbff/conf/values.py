@@ -85,6 +85,10 @@ class Upstream:
     #: For an API of the provider itself, under the issuer's own address.
     allow_provider: bool = False
 
+    def __hash__(self) -> int:
+        """By two fields of many: each call asks for what belongs to its route."""
+        return hash((self.name, self.url))
+
     @cached_property
     def parts(self) -> SplitResult:
         return urlsplit(self.url)

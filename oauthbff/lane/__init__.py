@@ -8,7 +8,8 @@ It carries the calls that need nothing from Django and passes everything else on
     asked      what was asked, as ASGI tells it
     finding    whose call is it
     database   session and grant by one prepared statement
-    few        its few connections, to many callers in turn
+    shared     the same from the store that all hosts share
+    together   one question for all the calls of a moment
     judged     what was read a moment ago and has not changed
     carrying   request up, answer down
     wire       connections to upstreams

@@ -104,7 +104,7 @@ class Call:
 
     async def _end_cut(self) -> None:
         """An event stream has no end of its own to look whole at: it simply ends."""
-        if self._streams:
+        if self._begun and self._streams:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         elif not self._begun and self._plan.found is not None:
             try:
@@ -142,7 +142,8 @@ class Call:
             line = await self._exchange(place, headers, body)
             place.reached()
             call.status = line.status
-        if forwarding.is_event_stream(line.headers):
+        self._streams = forwarding.is_event_stream(line.headers)
+        if self._streams:
             place.becomes_stream()
             self._until, self._room = wire.NEVER, None
         return line
@@ -261,14 +262,14 @@ class Call:
         headers = forwarding.response_headers(
             line.status, line.headers, plan.route, mount, plan.target
         )
-        streams = forwarding.is_event_stream(headers)
+        streams = self._streams
         length = dict(headers).get("Content-Length", "0")
         if self._room is not None and not line.at_end and int(length) > self._room:
             raise UpstreamUnreachable(f"the answer has {length} bytes, at most {self._room}")
         # The first bytes now, so that an answer that breaks before them can be a 502.
         chunk = b"" if streams else await self._read(line)
         self._check()
-        self._begun, self._streams = True, streams
+        self._begun = True
         raw = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers]
         said = {name for name, _ in raw}
         raw += [pair for pair in self._site_headers if pair[0] not in said]

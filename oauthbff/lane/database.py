@@ -1,7 +1,8 @@
 """Session and grant of a call, read from PostgreSQL by one prepared statement.
 
 Django's ORM builds the statement, Django's session engine reads the session, and `grants`
-judges. Only the way there is short: asyncpg, a handful of connections per process.
+judges. Only the way there is short: asyncpg, a handful of connections per process, and one
+question for all the calls that came at the same moment.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from oauthbff import events, grants
 from oauthbff.grants import reading
 from oauthbff.models import TokenGrant
 
-from .few import Few
 from .judged import Judged
+from .together import Together
 
 #: At once and per process. One statement takes well under a millisecond.
 MOST_CONNECTIONS = 8
@@ -59,13 +60,14 @@ class Reader:
         self._statement = _compiled(self._using)
         self._address = _address(self._using)
         self._judged = Judged()
-        self._few: Few[tuple[asyncpg.Connection, Any]] = Few(MOST_CONNECTIONS)
+        self._free: list[tuple[asyncpg.Connection, Any]] = []
+        self._rows: Together[str, list[Any]] = Together(self._fetch, MOST_CONNECTIONS)
         self._pause_until = 0.0
 
     async def read(self, session_key: str) -> grants.Standing | None:
         """The grant of a session if it stands; None: Django knows more. Raises `Away`."""
-        digest = grants.digest(session_key)
-        for row in await self._fetch(session_key, digest):
+        for row in await self._rows.ask(session_key) or ():
+            digest = row[1 + _DIGEST]
             known = self._judged.get(digest, row)
             if known is not None:
                 return known
@@ -78,18 +80,22 @@ class Reader:
                 return found
         return None
 
-    async def _fetch(self, *values: str) -> list[Any]:
-        taken = connection, statement = await self._few.take(self._connect)
+    async def _fetch(self, session_keys: list[str]) -> dict[str, list[Any]]:
+        """Session key → the rows of the grants that were last used with it."""
+        keys = {grants.digest(key): key for key in session_keys}
+        taken = connection, statement = self._free.pop() if self._free else await self._connect()
         try:
-            rows: list[Any] = await statement.fetch(*values, timeout=PATIENCE_SECONDS)
+            rows = await statement.fetch(list(keys.values()), list(keys), timeout=PATIENCE_SECONDS)
         except BaseException as exc:
             connection.terminate()
-            self._few.lose()
             if isinstance(exc, Exception):  # asyncpg's, the system's, the event loop's own
                 raise self._away(exc) from None
             raise
-        self._few.give(taken)
-        return rows
+        self._free.append(taken)
+        found: dict[str, list[Any]] = {}
+        for row in rows:
+            found.setdefault(keys[row[1 + _DIGEST]], []).append(row)
+        return found
 
     async def _connect(self) -> tuple[asyncpg.Connection, Any]:
         if time.monotonic() < self._pause_until:
@@ -107,15 +113,16 @@ class Reader:
 
     def close(self) -> None:
         self._judged.clear()
-        for connection, _ in self._few.empty():
-            connection.terminate()
+        while self._free:
+            self._free.pop()[0].terminate()
 
 
 _ID = reading.GRANT_COLUMNS.index("id")
+_DIGEST = reading.GRANT_COLUMNS.index("session_digest")
 
 
 def _compiled(using: str) -> str:
-    """The statement, with $1 for the session's key and $2 for its digest."""
+    """The statement, with $1 for the sessions' keys and $2 for their digests, in the same order."""
     if connections[using].vendor != "postgresql":
         raise Unreadable(f"the database is {connections[using].vendor}")
     if settings.SESSION_ENGINE not in ENGINES:
@@ -135,7 +142,12 @@ def _compiled(using: str) -> str:
         raise Unreadable("a column has a converter")
     if values != ("key", ""):
         raise Unreadable("the statement has other parameters")
-    return str(statement).replace("%s", "$1", 1).replace("%s", "$2", 1)
+    for asked in ("asked.key", "asked.digest"):
+        statement = statement.replace("%s", asked, 1)
+    return (
+        "SELECT found.* FROM unnest($1::text[], $2::text[]) AS asked (key, digest) "  # noqa: S608
+        f"CROSS JOIN LATERAL ({statement}) AS found"
+    )
 
 
 def _address(using: str) -> str:

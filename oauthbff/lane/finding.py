@@ -22,7 +22,7 @@ from .database import Away, Reader, Unreadable
 from .threads import in_thread
 
 if TYPE_CHECKING:
-    from oauthbff.primed import Store
+    from .shared import Shared
 
 
 class Finder:
@@ -39,34 +39,33 @@ class Finder:
         return reader
 
     @cached_property
-    def _store(self) -> Store | None:
+    def _shared(self) -> Shared | None:
         if not conf().lane_store:
             return None
-        from oauthbff.primed import Store  # needs redis, which not every site has
+        from .shared import Shared  # needs redis, which not every site has
 
         events.lane_serves(of="the shared store")
-        return Store(conf().lane_store)
+        return Shared(conf().lane_store)
 
     async def find(self, session_key: str) -> grants.Standing | None:
         """The grant of a session, if it stands at this moment."""
         # Sliding a session along is SessionMiddleware's work, on each request.
         if settings.SESSION_SAVE_EVERY_REQUEST:
             return None
-        if self._store is None:
+        if self._shared is None:
             return await self._read(session_key)
         digest = grants.digest(session_key)
         try:
-            entry = await self._store.get(digest)
-            found = None if entry is None else grants.Standing.of_entry(entry, time.time())
+            found = await self._shared.find(digest)
             if found is not None:
                 return found
-            lease = await self._store.lease(digest)
+            lease = await self._shared.lease(digest)
         except StoreAway:
             return await self._read(session_key)
         found = await (self._read(session_key) if self._reader else in_thread(_look, session_key))
         if found is not None and lease is not None:
             with contextlib.suppress(StoreAway):
-                await self._store.confirm(digest, lease, found.as_entry())
+                await self._shared.confirm(digest, lease, found)
         return found
 
     async def _read(self, session_key: str) -> grants.Standing | None:
@@ -78,8 +77,8 @@ class Finder:
     async def close(self) -> None:
         if self._reader is not None:
             self._reader.close()
-        if self._store is not None:
-            await self._store.close()
+        if self._shared is not None:
+            await self._shared.close()
 
 
 def _look(session_key: str) -> grants.Standing | None:

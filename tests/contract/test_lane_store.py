@@ -14,8 +14,9 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
-from oauthbff import primed
+from oauthbff import grants, primed
 from oauthbff.errors import StoreAway
+from oauthbff.lane.shared import Shared
 from tests.conftest import MakeSite
 from tests.support.caller import Caller, signed_in
 from tests.support.loops import run
@@ -23,7 +24,13 @@ from tests.support.redis_server import RedisServer
 from tests.support.site import default_upstreams
 from tests.support.upstream import RecordingUpstream
 
-ENTRY: dict[str, Any] = {"handle": "h", "until": 9e9, "touch_at": 9e9, "tokens": {}}
+ENTRY: dict[str, Any] = {
+    "handle": "0" * 32,
+    "until": 9e9,
+    "touch_at": 9e9,
+    "upstreams": [],
+    "tokens": {},
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +60,11 @@ class Plain(primed.Store):
         )
         await self._ask("SET", f"oauthbff.lane.{digest}", sealed, "PX", 4000)
         return True
+
+
+async def known(store: primed.Store, digest: str) -> dict[str, Any] | None:
+    found = await store.look([digest])
+    return await store.open(digest, found[digest]) if digest in found else None
 
 
 class World:
@@ -115,7 +127,7 @@ async def first_wrong(store: primed.Store) -> tuple[int, tuple[str, ...] | None]
             for who in order:
                 confirmed += await world.step(who, taken[who])
                 taken[who] += 1
-                if world.forgotten and await store.get(digest) is not None:
+                if world.forgotten and await known(store, digest) is not None:
                     return confirmed, order
     finally:
         await store.close()
@@ -147,7 +159,7 @@ async def primed_entry(store: primed.Store, digest: str = "d") -> None:
     lease = await store.lease(digest)
     assert lease is not None
     assert await store.confirm(digest, lease, ENTRY)
-    assert await store.get(digest) is not None
+    assert await known(store, digest) is not None
 
 
 def test_a_redis_that_comes_back_with_old_content_is_not_believed(
@@ -166,11 +178,11 @@ def test_a_redis_that_comes_back_with_old_content_is_not_believed(
             with server.client as client:
                 assert client.exists("oauthbff.lane.d")  # back from the dead
             with pytest.raises(StoreAway):
-                await store.get("d")
+                await known(store, "d")
             await asyncio.sleep(primed.PAUSE_SECONDS)
             with server.client as client:
                 assert client.exists("oauthbff.lane.d")
-            assert await store.get("d") is None
+            assert await known(store, "d") is None
             await store.close()
 
         run(go())
@@ -189,11 +201,11 @@ def test_who_cannot_be_told_that_an_entry_is_gone_waits_until_it_is(tmp_path: Pa
             await asyncio.to_thread(primed.forget, ["d"])
             assert primed.LIFE_SECONDS < time.monotonic() - begin < primed.LIFE_SECONDS + 2
             with pytest.raises(StoreAway):
-                await store.get("d")
+                await known(store, "d")
             if how == "freeze":
                 server.go_on()
                 await asyncio.sleep(primed.PAUSE_SECONDS)
-                assert await store.get("d") is None
+                assert await known(store, "d") is None
             await store.close()
 
         with override_settings(OAUTHBFF=named):
@@ -206,7 +218,7 @@ def test_an_entry_is_sealed_short_lived_and_of_one_session(used: RedisServer):
         lease = await store.lease("d")
         assert lease is not None
         assert await store.lease("d") is None  # one at a time
-        assert await store.get("d") is None
+        assert await known(store, "d") is None
         entry = {**ENTRY, "tokens": {"": ["a-secret-token", None]}}
         assert await store.confirm("d", lease, entry)
         assert not await store.confirm("d", lease, entry)  # a mark serves once
@@ -215,10 +227,46 @@ def test_an_entry_is_sealed_short_lived_and_of_one_session(used: RedisServer):
             assert 0 < client.pttl("oauthbff.lane.d") <= 1000 * primed.LIFE_SECONDS
             client.copy("oauthbff.lane.d", "oauthbff.lane.other")
             client.set("oauthbff.lane.junk", "v1.x.junk")
-        assert await store.get("d") is not None
-        assert await store.get("other") is None
-        assert await store.get("junk") is None
+        assert await known(store, "d") is not None
+        assert await known(store, "other") is None
+        assert await known(store, "junk") is None
         await store.close()
+
+    run(go())
+
+
+def test_who_looks_for_several_gets_each_their_own(used: RedisServer):
+    async def go() -> None:
+        store = primed.Store(used.url)
+        for digest in ("d", "e"):
+            await primed_entry(store, digest)
+        assert await store.lease("mark") is not None
+        found = await store.look(["e", "nothing", "mark", "d"])
+        assert set(found) == {"d", "e"}
+        assert await store.open("d", found["d"]) is not None
+        assert await store.open("d", found["e"]) is None  # sealed to its place
+        await store.close()
+
+    run(go())
+
+
+def test_what_was_opened_a_moment_ago_counts_only_while_the_store_has_it(used: RedisServer):
+    async def go() -> None:
+        lane, digest = Shared(used.url), "d"
+        found = grants.Standing.of_entry(ENTRY, time.time())
+        assert found is not None
+        for _ in range(2):
+            assert await lane.find(digest) is None
+            lease = await lane.lease(digest)
+            assert lease is not None and await lane.confirm(digest, lease, found)
+            first, again = await asyncio.gather(lane.find(digest), lane.find(digest))
+            assert first is again is await lane.find(digest)
+            assert first == found
+            await asyncio.to_thread(primed.forget, [digest])
+        with used.client as client:
+            client.set(f"oauthbff.lane.{digest}", "v1.x.junk")
+        assert await lane.find(digest) is None
+        await lane.close()
 
     run(go())
 
