@@ -62,6 +62,8 @@ class Front:
     #: Empty: where the proxy's own logs are.
     access_log: str = ""
     error_log: str = ""
+    #: A file of the site's own words for the same server: static files, headers. Empty: none.
+    include: str = ""
     #: The roots that upstreams' certificates are checked against.
     ca: str = "/etc/ssl/certs/ca-certificates.crt"
     #: Whether connections to upstreams are kept for the next call.
@@ -151,6 +153,7 @@ def common(front: Front, conf: Conf, mount: str) -> dict[str, Any]:
         "django": front.django,
         "keepalive": front.keepalive,
         "state": front.state,
+        "include": front.include,
         "ca": front.ca,
         "whole": front.whole,
         "user": front.user,

@@ -10,6 +10,7 @@ import concurrent.futures
 import json
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -352,6 +353,32 @@ def test_neither_log_holds_a_query_a_cookie_or_a_token(jane: Caller):
     assert "/bff/api/photos/1" in text
     for secret in ("canary", str(token), jane.key.decode(), EDGE_SECRET):
         assert secret not in text
+
+
+OWN_WORDS = {
+    "nginx": "location /own/ {{ alias {folder}/; }}\nadd_header X-Own yes;\n",
+    "caddy": "header X-Own yes\nhandle_path /own/* {{\n\troot * {folder}\n\tfile_server\n}}\n",
+}
+
+
+@edges
+def test_a_sites_own_words_stand_beside_and_no_call_notices(
+    make_site: MakeSite, upstream: RecordingUpstream, tmp_path: Path, door: str
+):
+    (tmp_path / "hello.txt").write_text("hello")
+    own = tmp_path / "own.conf"
+    own.write_text(OWN_WORDS[door].format(folder=tmp_path))
+    jane = signed_in(make_site(server="gunicorn", front=door, front_include=own), upstream)
+
+    mine = jane.ask("GET", "/own/hello.txt", whole_target=True)
+    assert (mine.status, mine.body) == (200, b"hello")
+    home = jane.ask("GET", "/", whole_target=True)
+    assert (home.status, home.get("X-Own")) == (200, "yes")
+    call = jane.ask("GET", "photos/1")
+    assert (call.status, call.get("X-Own")) == (200, None)
+    assert upstream.requests[-1].token
+    assert jane.ask("GET", "/bff/authorize/photos/1", whole_target=True).status == 404
+    assert jane.ask("GET", "photos/1", ours=False).code == "csrf_failed"
 
 
 @edges

@@ -72,6 +72,7 @@ class Site:
         upstreams: Mapping[str, Mapping[str, Any]] | None = None,
         server: str = "gunicorn",
         front: str = "",
+        front_include: Path | None = None,
         servers: int = 1,
         workers: int = 1,
         database: str = "sqlite",
@@ -84,6 +85,7 @@ class Site:
         self.server = server
         assert front in ("", *FRONTS), front
         self.front = front
+        self.front_include = front_include
         self.workers = workers
         self.folder = Path(tempfile.mkdtemp(prefix="oauthbff-site-"))
         self.port = free_port()
@@ -286,6 +288,8 @@ class Site:
         options = ["--whole", "--state", state]
         for port in (self.django_port, *self._others):
             options += ["--django", f"{LOOPBACK}:{port}"]
+        if self.front_include:
+            options += ["--include", self.front_include]
         told = ["oauthbff_edge", self.front, *options, *logs, "--output", file, "--check"]
         self.manage(*map(str, told))
         self._proxy = Child(

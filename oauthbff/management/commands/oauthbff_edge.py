@@ -52,6 +52,12 @@ class Command(BaseCommand):
             "--state", default=plain.state, metavar="FOLDER", help="in memory (%(default)s)"
         )
         parser.add_argument("--ca", default=plain.ca, metavar="FILE", help="roots (%(default)s)")
+        parser.add_argument(
+            "--include",
+            default="",
+            metavar="FILE",
+            help="of your own words for the same server: static files, headers",
+        )
         for name in ("--access-log", "--error-log"):
             parser.add_argument(name, default="", metavar="FILE", help="where the proxy's own are")
         parser.add_argument(
@@ -81,7 +87,7 @@ class Command(BaseCommand):
                 name: options[name]
                 for name in (
                     *("certificate", "certificate_key", "state", "ca", "access_log", "error_log"),
-                    *("keepalive", "whole", "workers"),
+                    *("include", "keepalive", "whole", "workers"),
                 )
             },
         )
