@@ -59,13 +59,12 @@ def judge_token_response(body: Any) -> TokenResponse:
         raise ProviderNonsense("the access token cannot be sent in a header")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
         raise ProviderNonsense("the token_type is not Bearer")
-    scope = body.get("scope")
     return TokenResponse(
         access_token=access_token,
         expires_in=_lifetime(body.get("expires_in")),
         refresh_token=_optional(body, "refresh_token"),
         id_token=_optional(body, "id_token"),
-        scopes=tuple(dict.fromkeys(scope.split())) if isinstance(scope, str) else None,
+        scopes=_scopes(body.get("scope")),
     )
 
 
@@ -320,6 +319,12 @@ def _lifetime(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 1:
         return None
     return int(min(value, TEN_YEARS_SECONDS))
+
+
+def _scopes(value: Any) -> tuple[str, ...] | None:
+    if not isinstance(value, str):
+        return None
+    return tuple(name for name in dict.fromkeys(value.split()) if is_text(name))
 
 
 def _optional(body: Mapping[str, Any], name: str) -> str | None:

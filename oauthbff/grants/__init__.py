@@ -20,12 +20,13 @@ from __future__ import annotations
 
 from .counting import count_standing, count_untold
 from .ending import end, end_in_batches
+from .holding import AccessToken
 from .issuing import issue
 from .judging import HANDLE
 from .leaving import judge_logged_out, leave
 from .opening import Contents, id_token_hint, look_into, shown_claims
 from .orders import carry_out, left_to_end, order_end, tell_again
-from .refreshing import AccessToken, fresh, fresh_token
+from .refreshing import fresh, fresh_token
 from .rekeying import keys_in_use, rekey
 from .returning import give_back
 from .rows import digest, note_viewed, spend

@@ -18,9 +18,9 @@ from oauthbff.errors import KeyStoreUnavailable, SealBroken
 from oauthbff.models import TokenGrant
 from oauthbff.vault import Envelope
 
+from .holding import tokens_at_hand
 from .judging import HANDLE, due_at, is_their_session, touch_due_at, why_due
 from .reading import Seen
-from .refreshing import tokens_at_hand
 from .rows import digest
 
 

@@ -22,9 +22,9 @@ from oauthbff.models import EndReason, TokenGrant
 
 from .ending import end
 from .judging import HANDLE, is_their_session, touch_is_due, why_due
+from .leasing import lease_is_free
 from .opening import open_envelope
 from .reading import Seen, read, read_along
-from .refreshing import lease_is_free
 from .rows import digest, seconds_until
 
 

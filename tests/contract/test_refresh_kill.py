@@ -34,6 +34,7 @@ OK = "200"
 GONE = "no answer"  # the connection was reset
 ENDED = "401 grant_ended invalid_grant"
 
+LEASING = "oauthbff.grants.leasing"
 REFRESHING = "oauthbff.grants.refreshing"
 CONNECTION = "urllib3.connection HTTPConnection"
 
@@ -50,14 +51,14 @@ class Point:
 POINTS = (
     Point(
         name="before the lease",
-        where=(f"{REFRESHING} _take_lease call",),
+        where=(f"{LEASING} take_lease call",),
         asked=1,
         waits=False,
         outcome=OK,
     ),
     Point(
         name="lease committed",
-        where=(f"{REFRESHING} _take_lease return",),
+        where=(f"{LEASING} take_lease return",),
         asked=1,
         waits=True,
         outcome=OK,

@@ -39,7 +39,7 @@ from hypothesis.stateful import (
 from oauthbff import grants, provider
 from oauthbff.claims import judge_token_response
 from oauthbff.errors import GrantEnded, ProviderError, ProviderUnreachable
-from oauthbff.grants import ending, refreshing, telling
+from oauthbff.grants import ending, leasing, refreshing, telling
 from oauthbff.models import EndReason, Revocation, TokenGrant
 from oauthbff.testing.provider import StrictProvider
 from oauthbff.vault import Envelope
@@ -120,7 +120,7 @@ def test_whatever_order_things_happen_in(
     settings.OIDC_OP_ISSUER = strict.issuer
     settings.OIDC_RP_CLIENT_ID, settings.OIDC_RP_CLIENT_SECRET = "bff", "bff-secret"
     settings.OIDC_TIMEOUT = 5
-    monkeypatch.setattr(refreshing, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(leasing, "POLL_SECONDS", 0.01)
     cache.clear()
     with ThreadPoolExecutor(8) as pool:
         run_state_machine_as_test(lambda: Machine(strict, pool), settings=PROFILE)

@@ -855,6 +855,7 @@ def test_an_infinite_lifetime_does_not_crash() -> None:
         pytest.param(ABSENT, None, id="TK-6 absent: as asked for"),
         pytest.param(None, None, id="TK-6 null"),
         pytest.param(["openid"], None, id="TK-6 a list"),
+        pytest.param("a \0b c\ud800", ("a",), id="TK-6 what no database can keep"),
     ],
 )
 def test_the_granted_scopes_are_recorded(scope: Any, scopes: tuple[str, ...] | None) -> None:
