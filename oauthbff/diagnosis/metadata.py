@@ -1,30 +1,19 @@
-"""What a doctor makes of the provider and of this site. Pure.
-
-No I/O and no clock: metadata, keys, headers, settings and measurements are passed
-in, `Finding`s come out. Asking is the work of `manage.py oauthbff_doctor`. Every
-text of the provider's goes through `plain` before it reaches a terminal.
+"""What the provider's metadata says of it, point by point. Pure.
 
 OIDC Discovery 1.0 §3; RFC 8414 §2.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from enum import StrEnum
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from . import claims, client_auth
-from .conf import SIGNATURE_ALGORITHMS, Conf, Upstream, is_loopback
+from oauthbff import claims, client_auth
+from oauthbff.conf import SIGNATURE_ALGORITHMS, Conf, is_loopback
 
-CLOCK_WARNING_SECONDS = 5
-#: As much as the judging of tokens forgives.
-CLOCK_PROBLEM_SECONDS = claims.LEEWAY_SECONDS
-SHORTEST_SECRET = 8
-LONGEST_QUOTE = 200
+from .finding import Finding, ok, plain, problem, warning
+
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 MORE_ENDPOINTS = (
     "userinfo_endpoint",
@@ -32,66 +21,6 @@ MORE_ENDPOINTS = (
     "end_session_endpoint",
     "pushed_authorization_request_endpoint",
 )
-
-
-class Mark(StrEnum):
-    OK = "ok"
-    #: It works, but less well or less safely than it could.
-    WARNING = "warning"
-    #: Somebody cannot sign in, or something cannot be called.
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    #: Where and what: `provider.pkce`. Stable, for programs that read `--json`.
-    check: str
-    mark: Mark
-    #: What is so, in a sentence.
-    fact: str
-    #: What to do, where that helps.
-    advice: str = ""
-
-
-def ok(check: str, fact: str, advice: str = "") -> Finding:
-    return Finding(check=check, mark=Mark.OK, fact=fact, advice=advice)
-
-
-def warning(check: str, fact: str, advice: str = "") -> Finding:
-    return Finding(check=check, mark=Mark.WARNING, fact=fact, advice=advice)
-
-
-def problem(check: str, fact: str, advice: str = "") -> Finding:
-    return Finding(check=check, mark=Mark.PROBLEM, fact=fact, advice=advice)
-
-
-def plain(value: Any) -> str:
-    """Return foreign text as it may be shown: short, on one line, no control characters."""
-    text = "".join(char if char.isprintable() else "?" for char in str(value))
-    return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + "…"
-
-
-def count(number: int, name: str) -> str:
-    return f"{number} {name}" + ("" if number == 1 else "s")
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return the text without any of the secrets, and without users and passwords in URLs."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST_SECRET:
-            text = text.replace(secret, "…")
-    return re.sub(r"//[^/\s'\"]*@", "//…@", text)
-
-
-# --- the provider ---
-
-
-def judge_answer(issuer: str, milliseconds: float, settings: Conf) -> Finding:
-    fact = f"{issuer} answered in {milliseconds:.0f} ms."
-    if milliseconds > settings.provider_timeout * 500:
-        advice = f"OIDC_TIMEOUT is {settings.provider_timeout:g} s: it will be missed now and then."
-        return warning("provider.answer", fact, advice)
-    return ok("provider.answer", fact)
 
 
 def judge_metadata(
@@ -119,78 +48,10 @@ def judge_metadata(
     ]
 
 
-def judge_keys(keys: Sequence[Mapping[str, Any]], settings: Conf) -> Finding:
-    """Say how many of the provider's keys can verify our tokens."""
-    ours = settings.sign_algorithm
-    usable = len(_usable(keys, ours))
-    if usable:
-        return ok("provider.keys", f"{usable} of its {count(len(keys), 'key')} can verify {ours}.")
-    others = [name for name in SIGNATURE_ALGORITHMS if _usable(keys, name)]
-    advice = "Every sign-in will fail. "
-    advice += f"Its keys fit {', '.join(others)}." if others else "None fits any algorithm we take."
-    return problem(
-        "provider.keys", f"None of its {count(len(keys), 'key')} can verify {ours}.", advice
-    )
-
-
-def judge_clock(headers: Mapping[str, str], now: float) -> Finding:
-    """Compare our clock with the provider's `Date`. `now` is Unix time. RFC 9110 §6.6.1."""
-    check = "provider.clock"
-    advice = "Run NTP on both hosts."
-    try:
-        there = parsedate_to_datetime(headers.get("date", "")).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return warning(check, "The provider sends no Date: the clocks are not compared.", advice)
-    age = headers.get("age", "")  # a copy from a cache on the way. RFC 9111 §5.1
-    ours = now - there - (int(age[:9]) if age.isascii() and age.isdigit() else 0)
-    difference = abs(ours)
-    if difference <= CLOCK_WARNING_SECONDS:
-        return ok(check, "Our clock and the provider's agree to within a few seconds.")
-    fact = f"Our clock is {difference:.0f} s {'ahead of' if ours > 0 else 'behind'} the provider's."
-    if difference <= CLOCK_PROBLEM_SECONDS:
-        return warning(check, fact, f"{CLOCK_PROBLEM_SECONDS} s are forgiven. {advice}")
-    refused = f"More than {CLOCK_PROBLEM_SECONDS} s: good tokens are refused as too old or too new."
-    return problem(check, fact, f"{refused} {advice}")
-
-
-def judge_backchannel(document: Mapping[str, Any], settings: Conf, url: str) -> Finding:
-    """Say whether the provider will tell us of logouts. OIDC Back-Channel Logout 1.0 §2.1."""
-    check = "provider.backchannel_logout"
-    register = f"Register {url} as backchannel_logout_uri"
-    if document.get("backchannel_logout_supported") is not True:
-        fact = "It does not tell of logouts: a session that ends there stands here for a while."
-        return warning(check, fact, "We notice when a refresh is refused, or at a timeout.")
-    ours, theirs = _split(settings.base_url), _split(settings.issuer)
-    if ours and theirs and is_loopback(ours.hostname) and not is_loopback(theirs.hostname):
-        fact = f"It tells of logouts, but cannot reach {url} from where it is."
-        return warning(check, fact, "Nothing to do while this is a machine for development.")
-    if document.get("backchannel_logout_session_supported") is not True:
-        fact = "It tells of logouts, but not of which session: all of a person's end."
-        return warning(check, fact, f"{register}.")
-    advice = f"{register}, with backchannel_logout_session_required."
-    return ok(check, "It tells of logouts, session by session.", advice)
-
-
-def judge_addresses(redirect_uri: str, post_logout_redirect_uri: str) -> list[Finding]:
-    """Say what the provider's registration of this client must contain, to the letter."""
-    return [
-        ok(
-            "provider.redirect_uri",
-            f"Our redirect URI is {redirect_uri}",
-            "Register exactly this. Providers compare it letter by letter.",
-        ),
-        ok(
-            "provider.post_logout_redirect_uri",
-            f"Our post-logout redirect URI is {post_logout_redirect_uri}",
-            "Register exactly this, so that people come back after signing out.",
-        ),
-    ]
-
-
 def usable_endpoint(document: Mapping[str, Any], name: str, settings: Conf) -> str | None:
     """Return an endpoint that may be asked: https, or loopback with a loopback issuer."""
     url = document.get(name)
-    parts = _split(url) if isinstance(url, str) else None
+    parts = split(url) if isinstance(url, str) else None
     if parts is None or not parts.hostname or parts.fragment:
         return None
     here = is_loopback(parts.hostname) and settings.issuer.startswith("http:")
@@ -393,101 +254,6 @@ def _end_session(document: Mapping[str, Any]) -> Finding:
     return ok(check, "Signing out here can sign people out there, too (end_session).")
 
 
-# --- this site ---
-
-
-def judge_misconfigured(problems: Sequence[tuple[str, str, str]]) -> list[Finding]:
-    """Pass on what `Misconfigured` or `manage.py check` says: (check id, sentence, hint)."""
-    return [
-        problem(f"settings.{check.rpartition('.')[2]}", f"{fact} ({check})", hint)
-        for check, fact, hint in problems
-    ]
-
-
-def judge_database(vendor: str, unapplied: Sequence[str]) -> Finding:
-    """Say whether the tables are there. `unapplied` are migrations as `app.0001_name`."""
-    if not unapplied:
-        return ok("site.database", f"The database ({vendor}) answers, and is migrated.")
-    named = ", ".join(unapplied[:3]) + (" …" if len(unapplied) > 3 else "")
-    missing = f"{count(len(unapplied), 'migration')}: {named}"
-    fact = f"The database ({vendor}) answers, but misses {missing}."
-    advice = "Run `manage.py migrate`."
-    if any(one.startswith("oauthbff.") for one in unapplied):
-        return problem("site.database", fact, advice)
-    return warning("site.database", fact, advice)
-
-
-def judge_cache(backend: str) -> Finding:
-    """Say what the default cache means for several workers. `backend` is its dotted class."""
-    kind = backend.rpartition(".")[2]
-    if kind == "LocMemCache":
-        fact = "The cache is this process's own (LocMemCache)."
-        advice = (
-            "Correct, but each worker then asks the provider for its metadata and keys by itself, "
-            "and throttles count for each worker alone. With several, share one (Redis, say)."
-        )
-        return warning("site.cache", fact, advice)
-    if kind == "DummyCache":
-        fact = "The cache keeps nothing (DummyCache)."
-        advice = "Metadata and keys are fetched again every few seconds, and throttles never count."
-        return warning("site.cache", fact, advice)
-    if kind == "FileBasedCache":
-        fact = "The cache is shared by the workers of one host (FileBasedCache)."
-        return ok("site.cache", fact)
-    return ok("site.cache", f"The cache is shared by all workers ({plain(kind)}).")
-
-
-def judge_sessions(engine: str, backend: str) -> list[Finding]:
-    """Say what is wrong when sessions are only in a cache that workers do not share."""
-    kind = backend.rpartition(".")[2]
-    if engine != "django.contrib.sessions.backends.cache":
-        return []
-    if kind not in ("LocMemCache", "DummyCache"):
-        return []
-    fact = f"Sessions are kept in {kind} alone: no other worker sees them."
-    advice = "People will be signed in and out by turns. Use a shared cache, or the db engine."
-    return [problem("site.sessions", fact, advice)]
-
-
-def judge_sweeping(overdue: bool) -> Finding:
-    if overdue:
-        fact = "sweepgrants has not run for a day: there is work that was due before that."
-        advice = "Run `manage.py sweepgrants` every few minutes, or with --loop."
-        return warning("site.sweeping", fact, advice)
-    return ok("site.sweeping", "Nothing waits for sweepgrants for more than a day.")
-
-
-# --- the APIs ---
-
-
-def judge_upstream(upstream: Upstream, milliseconds: float | None, why: str = "") -> list[Finding]:
-    """Say whether an API can be reached, and how safely.
-
-    `milliseconds` is how long connecting took, None when it failed, then `why`.
-    """
-    check = f"upstreams.{upstream.name}"
-    place = f"{upstream.name} ({upstream.parts.scheme}://{upstream.parts.netloc})"
-    found = []
-    if milliseconds is None:
-        advice = "Calls get 502 or 504. See its url, DNS, the firewall, and whether it is running."
-        found.append(problem(check, f"{place} cannot be reached: {why}.", advice))
-    else:
-        fact = f"{place} takes connections, after {milliseconds:.0f} ms. Nothing was sent."
-        found.append(ok(check, fact))
-    if upstream.parts.scheme != "https" and not is_loopback(upstream.parts.hostname):
-        carries = "Tokens and answers cross" if upstream.token != "none" else "Answers cross"  # noqa: S105
-        fact = f"{carries} the network to {upstream.name} in clear (allow_insecure_http)."
-        found.append(warning(check, fact, "Use https unless that network is yours alone."))
-    return found
-
-
-# --- small change ---
-
-
-def _usable(keys: Iterable[Mapping[str, Any]], algorithm: str) -> list[Mapping[str, Any]]:
-    return [key for key in keys if claims.fits(key, algorithm, None)]
-
-
 def _listed(document: Mapping[str, Any], name: str) -> list[str] | None:
     """The strings of a list; None where the provider says nothing, or nonsense."""
     found = document.get(name)
@@ -500,7 +266,7 @@ def _join(words: Sequence[str]) -> str:
     return plain(", ".join(words)) or "nothing"
 
 
-def _split(url: str) -> SplitResult | None:
+def split(url: str) -> SplitResult | None:
     try:
         return urlsplit(url)
     except ValueError:
