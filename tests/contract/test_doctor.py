@@ -423,15 +423,27 @@ def test_no_secret_is_shown(site: Site, words: tuple[str, ...]):
 
 def test_a_new_key_works_where_there_was_none(site: Site):
     with changed(site, OAUTHBFF_KEYS=""):
-        first = site.manage("oauthbff_key", "--id", "2026-11").splitlines()
+        first = site.manage("oauthbff_key", "--id", "2020-01").splitlines()
     other = site.manage("oauthbff_key").splitlines()
 
     key_id, _, key = first[0].partition(":")
-    assert (key_id, len(base64.b64decode(key, validate=True))) == ("2026-11", 32)
-    assert first[1] == f'"2026-11": "{key}",'
+    assert (key_id, len(base64.b64decode(key, validate=True))) == ("2020-01", 32)
+    assert first[1] == f'"2020-01": "{key}",'
     assert key not in other[0]
     with changed(site, OAUTHBFF_KEYS=f"{other[0]},{first[0]}"):
         assert marks(site, expect=0)["settings.valid"]["mark"] == "ok"
+
+
+def test_a_second_key_of_a_month_takes_nobodys_place(site: Site):
+    """In the tutorial's `dict(…)` the later of two keys of one id replaces the other."""
+    keys = []
+    for _ in range(3):
+        with changed(site, OAUTHBFF_KEYS=",".join(keys)):
+            keys.append(site.manage("oauthbff_key").splitlines()[0])
+    month, *others = [key.partition(":")[0] for key in keys]
+    assert others == [f"{month}-2", f"{month}-3"]
+    with changed(site, OAUTHBFF_KEYS=",".join(keys)):
+        assert f"a key {month} already" in site.manage("oauthbff_key", "--id", month, expect=1)
 
 
 def test_urls_that_do_not_load_are_no_traceback():
