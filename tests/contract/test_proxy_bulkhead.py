@@ -54,7 +54,7 @@ def test_st5_a_place_is_free_again_whatever_happened(jane: Caller):
 
 
 def test_st5_event_streams_have_places_of_their_own(jane: Caller):
-    jane.upstream.on("/small/feed", events("one", "two", pause=20))
+    jane.upstream.on("/small/feed", events("one", "two", pause=6))
     with jane.browser.stream("api/small/feed") as stream:
         next(stream.chunks)
         said = jane.ask("GET", "small/feed")

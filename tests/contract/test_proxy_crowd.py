@@ -43,11 +43,11 @@ def test_rs12_nothing_is_compressed_on_the_way(jane: Caller):
 
 
 def test_st1_an_event_is_not_held_back_to_be_compressed(jane: Caller):
-    jane.upstream.on("/photos/feed", events("one", "two", pause=1))
+    jane.upstream.on("/photos/feed", events("one", "two", pause=5))
     begin = time.monotonic()
     with jane.browser.stream("api/photos/feed", headers={"Accept-Encoding": "gzip"}) as stream:
         assert next(stream.chunks) == b"data: one\n\n"
-        assert time.monotonic() - begin < 0.9
+        assert time.monotonic() - begin < 4
 
 
 def test_rh12_a_part_does_not_become_a_304_nor_a_whole(jane: Caller):

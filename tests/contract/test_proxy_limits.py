@@ -102,7 +102,7 @@ def test_rs8_an_answer_over_the_limit_is_refused_or_cut_off(jane: Caller):
 
 def test_st4_a_call_has_an_end_however_busy_its_upstream_looks(jane: Caller):
     """A byte now and then is no silence: the time as a whole is what ends it."""
-    drip: Any = Reply(pieces=lambda: [b"x"] * 100, length=100, pause=0.1)
+    drip: Any = Reply(pieces=lambda: [b"x"] * 40, length=40, pause=0.1)
     jane.upstream.on("/brief/drips", drip)
     begin = time.monotonic()
     said = jane.ask("GET", "brief/drips")

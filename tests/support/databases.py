@@ -21,6 +21,16 @@ KINDS = ("sqlite", "postgresql", "mariadb")
 # Rows that `migrate` writes and that a site cannot live without.
 KEPT = ("django_migrations", "django_content_type", "auth_permission", "sqlite_sequence")
 
+_LETS_REFERENCES_DANGLE = {
+    "sqlite": "PRAGMA foreign_keys = OFF",
+    "postgresql": "SET session_replication_role = replica",
+    "mariadb": "SET foreign_key_checks = 0",
+}
+_RESTART = """
+    SELECT setval(pg_get_serial_sequence(attrelid::regclass::text, attname), 1, false)
+    FROM pg_attribute WHERE attidentity <> '' AND attrelid = ANY(%s::regclass[])
+"""
+
 _numbers = itertools.count(1)
 
 
@@ -90,13 +100,12 @@ class Database:
         """Delete all rows but those of `migrate`."""
         tables = [f'"{name}"' for name in self.tables() if name not in KEPT]
         with self._connection() as connection, contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute(_LETS_REFERENCES_DANGLE[self.kind])
+            for table in tables:
+                cursor.execute(f"DELETE FROM {table}")
             if self.kind == "postgresql":
-                cursor.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE")
-            else:
-                off = "PRAGMA foreign_keys = OFF"
-                cursor.execute(off if self.kind == "sqlite" else "SET foreign_key_checks = 0")
-                for table in tables:
-                    cursor.execute(f"DELETE FROM {table}")
+                # TRUNCATE would do both, and takes ten times as long for tables so small.
+                cursor.execute(_RESTART, [tables])
             connection.commit()
 
     def _values(self) -> Iterator[bytes]:

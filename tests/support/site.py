@@ -138,11 +138,10 @@ class Site:
         return self
 
     def stop(self) -> None:
-        """Stop the server and drop what belongs to this site alone."""
-        for child in (self._proxy, *self._companions):
+        """End the server, which nobody needs to do in good order, and drop what is its alone."""
+        for child in (self._proxy, *self._companions, self._child):
             if child:
-                child.stop()
-        self.halt()
+                child.kill()
         self._closing.close()
 
     def halt(self) -> None:
