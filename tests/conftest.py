@@ -149,11 +149,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark by folder: `pytest -m unit` needs no program but Python."""
+    """Mark by folder: `pytest -m unit` needs no program but Python. And what measures time."""
     for item in items:
         room = item.path.parent.name
         if room in _ROOMS:
             item.add_marker(room)
+        if item.path.stem in _ALONE:
+            item.add_marker("alone")
 
 
 _ROOMS: Mapping[str, str] = {
@@ -161,3 +163,5 @@ _ROOMS: Mapping[str, str] = {
     "contract": "one edge against something real",
     "e2e": "with a real browser",
 }
+#: Files whose tests bear nothing beside them: a load of their own, or a limit of a second or less.
+_ALONE = ("test_bench", "test_edge", "test_lane", "test_refresh_kill", "test_refresh_storm")
