@@ -294,7 +294,7 @@ def settled(count: Any) -> int:
 
 
 def test_an_upstream_that_floods_waits_for_the_browser(jane: Caller, chat: ChatUpstream):
-    with open_socket(jane, "chat/flood", max_queue=1) as line:
+    with open_socket(jane, "chat/flood", max_queue=1, close_timeout=0.5) as line:
         held = settled(lambda: chat.sent)
         assert 0 < held < 40_000_000  # what sockets and queues of five hops hold
         taken = 0

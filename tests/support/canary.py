@@ -22,6 +22,7 @@ LAYERS = 3
 UNPACKED_LIMIT = 50_000_000
 
 _BASE64_RUN = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
+_STANDARD = bytes.maketrans(b"-_", b"+/")
 _ZLIB_HEAD = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
 
 
@@ -39,17 +40,17 @@ def find(secrets: Iterable[Text] | Mapping[str, Text], *haystacks: Text) -> list
     for name, secret in named.items():
         if len(secret) < SHORTEST_SECRET:
             raise ValueError(f"the secret {name} is shorter than {SHORTEST_SECRET} bytes")
-    patterns = {name: list(_spellings(secret)) for name, secret in named.items()}
+    written = {name: list(_spellings(secret)) for name, secret in named.items()}
 
     found: list[str] = []
     for number, haystack in enumerate(haystacks):
         for where, data in _layers(_bytes(haystack)):
-            for name, spellings in patterns.items():
-                for how, pattern in spellings:
-                    match = pattern.search(data)
-                    if match:
-                        line = f"{name} {how} in haystack {number}{where} at {match.start()}"
-                        found.append(line)
+            readings = _readings(data)
+            for name, spellings in written.items():
+                for how, reading, text in spellings:
+                    start = readings[reading].find(text)
+                    if start >= 0:
+                        found.append(f"{name} {how} in haystack {number}{where} at {start}")
     return found
 
 
@@ -57,25 +58,31 @@ def _bytes(text: Text) -> bytes:
     return text.encode() if isinstance(text, str) else bytes(text)
 
 
-def _spellings(secret: bytes) -> Iterator[tuple[str, re.Pattern[bytes]]]:
-    yield "in clear", re.compile(re.escape(secret))
-    yield "in hex", re.compile(re.escape(secret.hex().encode()), re.IGNORECASE)
+def _spellings(secret: bytes) -> Iterator[tuple[str, str, bytes]]:
+    """Yield how it was written down, in which reading of the haystack, and the bytes there."""
+    yield "in clear", "as it is", secret
+    yield "in hex", "lower case", secret.hex().encode()
     percent = "".join(f"%{byte:02x}" for byte in secret).encode()
-    yield "percent-encoded", re.compile(re.escape(percent), re.IGNORECASE)
+    yield "percent-encoded", "lower case", percent
     quoted = urllib.parse.quote_from_bytes(secret, safe="").encode()
     if quoted != secret:
-        yield "percent-encoded", re.compile(re.escape(quoted), re.IGNORECASE)
+        yield "percent-encoded", "lower case", quoted.lower()
     unicode_escapes = "".join(f"\\u{byte:04x}" for byte in secret).encode()
-    yield "in \\u escapes", re.compile(re.escape(unicode_escapes), re.IGNORECASE)
+    yield "in \\u escapes", "lower case", unicode_escapes
     for skipped in range(3):
         # What base64 makes of the secret when it begins `skipped` bytes into a group of three,
         # without the characters at both ends that depend on the neighbours.
         encoded = base64.b64encode(b"\0" * skipped + secret)
         start = (0, 2, 3)[skipped]
         rest = (skipped + len(secret)) % 3
-        core = encoded[start : len(encoded) - (0, 3, 2)[rest]]
-        either = re.escape(core).replace(rb"\+", b"+").replace(b"+", rb"[+\-]")
-        yield "in base64", re.compile(either.replace(b"/", b"[/_]"))
+        yield "in base64", "base64", encoded[start : len(encoded) - (0, 3, 2)[rest]]
+
+
+def _readings(data: bytes) -> dict[str, bytes]:
+    """The same bytes, made alike once where they may differ; a plain search is fast, and these
+    haystacks are megabytes.
+    """
+    return {"as it is": data, "lower case": data.lower(), "base64": data.translate(_STANDARD)}
 
 
 def _layers(data: bytes, where: str = "", depth: int = LAYERS) -> Iterator[tuple[str, bytes]]:
@@ -112,7 +119,7 @@ def _inflate(data: bytes, window: int) -> bytes:
 
 
 def _unbase64(run: bytes) -> bytes:
-    run = run.translate(bytes.maketrans(b"-_", b"+/"))
+    run = run.translate(_STANDARD)
     run = run[: len(run) - (len(run) % 4 == 1)]
     try:
         return base64.b64decode(run + b"=" * (-len(run) % 4))
