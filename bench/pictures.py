@@ -9,6 +9,7 @@ from html import escape
 
 INK, FAINT = "#8a8f98", "#8a8f9855"
 COLOURS = {"ours": "#2f7d4f", "peer": "#4a78b5", "yardstick": "#a0a4ab"}
+COLOURS_OF_LINES = ("#2f7d4f", "#4a78b5", "#b5733a")
 WIDTH, ROW, LEFT, RIGHT = 860, 24, 400, 70
 
 
@@ -72,12 +73,13 @@ def lines(
         value = most / 1.15 * share
         parts.append(f'<path d="M60 {y(value):.1f}H{60 + room}" stroke="{FAINT}"/>')
         parts.append(_text(54, y(value) + 4, f"{value:.2g}", "end"))
-    for (name, values), colour in zip(
-        series.items(), ("#2f7d4f", "#4a78b5", "#b5733a"), strict=False
-    ):
+    below = 0.0
+    ends = sorted(zip(series.items(), COLOURS_OF_LINES, strict=False), key=lambda e: -e[0][1][-1])
+    for (name, values), colour in ends:
         path = " ".join(f"{x(p):.1f},{y(v):.1f}" for p, v in zip(points, values, strict=True))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(_text(66 + room, y(values[-1]) + 4, name, "start", colour=colour))
+        below = max(y(values[-1]) + 4, below + 14)  # lines that end side by side
+        parts.append(_text(66 + room, below, name, "start", colour=colour))
     return _picture(title, unit, height + 34, parts)
 
 

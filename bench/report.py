@@ -330,33 +330,41 @@ mozilla-django-oidc keeps no refresh token: its users are sent to the provider a
 
 
 def of_growth(figures: Figures, own: Path) -> str:
-    found = {int(size): one["shots"] for size, one in figures["growth"].items() if one["shots"]}
-    first = min(found)
-    rows, curve = [], []
-    for size, shots in found.items():
+    found = [one for one in figures["growth"].values() if one["shots"]]
+    first = min(one["grants"] for one in found)
+    bases = {one["who"]: one["shots"] for one in found if one["grants"] == first}
+    rows: list[list[str]] = []
+    curves: dict[str, dict[int, float]] = {who: {} for who in bases}
+    for one in sorted(found, key=lambda one: (one["who"], one["grants"])):
         pairs = [
             (mine["rps"] / base["rps"], cpu(mine) / cpu(base), mine["p50"] / base["p50"])
-            for mine, base in zip(shots, found[first], strict=False)
+            for mine, base in zip(one["shots"], bases[one["who"]], strict=False)
         ]
         cells = [
             str(Ratio(median(column), min(column), max(column)))
             for column in zip(*pairs, strict=True)
         ]
-        curve.append(median(pair[0] for pair in pairs))
-        rows.append([f"{size:,}", *cells])
+        curves[one["who"]][one["grants"]] = median(pair[0] for pair in pairs)
+        rows.append([one["who"], f"{one['grants']:,}", *cells])
+    points = sorted({one["grants"] for one in found})
+    whole = {
+        who: [curve[p] for p in points]
+        for who, curve in curves.items()
+        if len(curve) == len(points)
+    }
     (own / "growth.svg").write_text(
         pictures.lines(
             "Throughput by number of grants",
             f"calls per second, {first:,} grants are 1",
-            list(found),
-            {"DRF door": curve},
+            points,
+            whole,
         )
     )
-    heads = ["grants", "throughput", "processor time per call", "p50"]
+    heads = ["", "grants", "throughput", "processor time per call", "p50"]
     return f"""## Growth
 
-The DRF door on granian and PostgreSQL, 1 KB, 16 connections, with that many grants (one in ten
-stands) and a tenth as many sessions; {first:,} is 1.
+On granian and PostgreSQL, 1 KB, 16 connections, with that many grants (one in ten stands) and a
+tenth as many sessions; {first:,} is 1.
 
 ![Growth](benchmark/growth.svg)
 

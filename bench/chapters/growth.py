@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from bench import admin
 from bench.load import fire
-from bench.targets import Door, migrated
+from bench.targets import Door, LaneTarget, migrated
 from bench.world import World, register
 
 from . import Figures
@@ -24,40 +24,53 @@ ON CONFLICT DO NOTHING
 def measure(
     world: World, *, sizes: tuple[int, ...], rounds: int, progress: Callable[[str], None]
 ) -> Figures:
-    """Return number of grants → shots of the DRF door on granian."""
-    doors = {}
+    """Return who, and number of grants → shots of the DRF door and the lane."""
+    targets: dict[str, Door] = {}
+    figures: Figures = {}
     callbacks = []
     for size in sizes:
-        door = Door(f"door-{size}", f"{size} grants", server="granian", needs_postgres=True)
-        callbacks.append(door.prepare(world))
-        doors[size] = door
+        for key, target in who(size).items():
+            callbacks.append(target.prepare(world))
+            targets[key] = target
+            figures[key] = {"who": target.name, "grants": size, "shots": []}
     register(world.provider, callbacks)
-    figures: Figures = {str(size): {"shots": []} for size in sizes}
     try:
-        for size, door in doors.items():
+        for size in sizes:
             progress(f"{size:,} grants are written")
             name = f"grown_{size}"
-            migrated(world, "ours", door.environment(world, world.provider))
-            door.changes["DATABASE_URL"] = world.create_database(name, "ours")
+            here = [target for key, target in targets.items() if figures[key]["grants"] == size]
+            migrated(world, "ours", here[0].environment(world, world.provider))
+            database = world.create_database(name, "ours")
             fill(world, name, size)
-            door.start(world, world.provider)
-            door.sign_in(world, world.provider)
-            fire(door.request(world, "1k"), connections=16, seconds=1, groups=door.groups)
+            for target in here:
+                target.changes["DATABASE_URL"] = database
+                target.start(world, world.provider)
+                target.sign_in(world, world.provider)
+                fire(target.request(world, "1k"), connections=16, seconds=1, groups=target.groups)
         chance = random.Random(2)  # noqa: S311 - the order of a round
         for number in range(rounds):
-            for size, door in chance.sample(list(doors.items()), len(doors)):
-                progress(f"growth round {number + 1}/{rounds} {size:,} grants")
+            for key, target in chance.sample(list(targets.items()), len(targets)):
+                progress(f"growth round {number + 1}/{rounds} {key}")
                 shot = fire(
-                    door.request(world, "1k"), connections=16, seconds=1, groups=door.groups
+                    target.request(world, "1k"), connections=16, seconds=1, groups=target.groups
                 )
                 if shot.failure:
-                    figures[str(size)]["failed"] = shot.failure
+                    figures[key]["failed"] = shot.failure
                 else:
-                    figures[str(size)]["shots"].append(asdict(shot) | {"rps": shot.per_second})
+                    figures[key]["shots"].append(asdict(shot) | {"rps": shot.per_second})
     finally:
-        for door in doors.values():
-            door.stop()
+        for target in targets.values():
+            target.stop()
     return figures
+
+
+def who(size: int) -> dict[str, Door]:
+    """One of each kind."""
+    options = {"server": "granian", "needs_postgres": True}
+    return {
+        f"door-{size}": Door(f"door-{size}", "DRF door", **options),
+        f"lane-{size}": LaneTarget(f"lane-{size}", "lane", module="bench.peers.lane", **options),
+    }
 
 
 def fill(world: World, database: str, rows: int) -> None:
