@@ -19,9 +19,17 @@ local expected = file(%(expected)s)
 wrk.method = %(method)s
 %(headers)s
 %(body)s
-local threads = {}
+local threads, requests, turn = {}, {}, 0
+function next_session() turn = turn %% #requests + 1; return requests[turn] end
+if %(several)s then request = next_session end
 function setup(thread) table.insert(threads, thread) end
-function init(args) good = 0; wrong = 0; sample = "" end
+function init(args)
+  good = 0; wrong = 0; sample = ""
+  for number, cookie in ipairs({%(cookies)s}) do
+    wrk.headers["Cookie"] = cookie
+    requests[number] = wrk.format()
+  end
+end
 function response(status, headers, body)
   if status == 200 and body == expected then good = good + 1 else
     wrong = wrong + 1
@@ -52,6 +60,8 @@ class Request:
     expected: bytes
     method: str = "GET"
     body: bytes = b""
+    #: `Cookie` headers, each in its turn, instead of the one in `headers`: as many sessions.
+    cookies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,8 @@ def _script(folder: Path, request: Request) -> str:
             f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}"
             for name, value in request.headers.items()
         ),
+        "cookies": ", ".join(map(json.dumps, request.cookies)),
+        "several": "true" if request.cookies else "false",
         "body": f"wrk.body = file({json.dumps(str(folder / 'body'))})" if request.body else "",
     }
     script.write_text(SCRIPT % values)

@@ -36,7 +36,8 @@ STREAMS = (
     "axmp",
     "door-gunicorn-redis",
     "door-uvicorn-redis",
-    "lane-*",
+    "lane-*-pg",
+    "lane-*-redis",
     "edge",
 )
 STORMS = ("apache-redis", "axmp", "door-gunicorn-pg", "door-uvicorn-pg", "lane-uvicorn-pg", "edge")

@@ -67,6 +67,8 @@ class Target:
     view: str | None = None
     needs_postgres: bool = False
     needs_redis: bool = False
+    #: How many people's sessions the calls are of, in turn.
+    sessions: int = 1
     #: Whether it is asked for more than 1 KB over 16 connections: one of each kind is enough.
     large: bool = True
 
@@ -76,6 +78,7 @@ class Target:
 
     port: int = field(default=0, init=False)
     headers: dict[str, str] = field(default_factory=dict, init=False)
+    cookies: list[str] = field(default_factory=list, init=False)
     child: Child | None = field(default=None, init=False)
     failures: list[str] = field(default_factory=list, init=False)
 
@@ -121,14 +124,17 @@ class Target:
     def sign_in(self, world: World, provider: NodeProvider) -> None:
         """Sign jane in, and see that her calls reach the upstream with her token."""
         self.headers = {"Host": f"localhost:{self.port}"}
-        if self.signs_in:
+        for _ in range(self.sessions if self.signs_in else 0):
             browser = Browser(self.base_url, provider)
             provider.login_as("jane")
             self.enter(browser)
             address = browser.url(self.mount + "1k")
             cookie = browser.cookies.header(Trip(url=address, through=(browser.origin,)))
             self.headers |= {"Cookie": cookie, **self.extra_headers(browser)}
-        self.verify(world, provider)
+            self.cookies.append(cookie)
+            self.verify(world, provider)
+        if not self.signs_in:
+            self.verify(world, provider)
 
     def verify(self, world: World, provider: NodeProvider) -> None:
         if not self.carries:
@@ -164,7 +170,8 @@ class Target:
                 world.upload,
             )
         expected = {**world.contents, "slow": NOTHING_SENT}[name]
-        return Request(self.port, self.mount + name, self.headers, expected)
+        several = tuple(self.cookies) if self.sessions > 1 else ()
+        return Request(self.port, self.mount + name, self.headers, expected, cookies=several)
 
     def stop(self) -> None:
         if self.child:
@@ -639,6 +646,17 @@ def everybody() -> list[Target]:
             )
             for server in ("uvicorn", "granian")
             for key in ("pg", "redis")
+        ),
+        LaneTarget(
+            "lane-uvicorn-sessions",
+            "oauthbff, lane, uvicorn, PostgreSQL, 16 people in turn",
+            shared + "PostgreSQL",
+            module="bench.peers.lane",
+            server="uvicorn",
+            view="view-uvicorn",
+            needs_postgres=True,
+            sessions=16,
+            large=False,
         ),
         EdgeTarget(
             "edge",

@@ -6,6 +6,7 @@ One second of load each; no figure is judged.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bench.world import World
 from tests.support import components
 from tests.support.processes import Child
 from tests.support.provider import NodeProvider
+from tests.support.upstream import RecordingUpstream, answer
 
 
 class Liar(targets.Nginx):
@@ -87,6 +89,20 @@ def test_who_cannot_be_started_is_named(written):
     assert (
         "an absent one: **missing**, not for this machine" in (folder / "benchmark.md").read_text()
     )
+
+
+def test_several_sessions_take_turns(recording_upstream: RecordingUpstream):
+    components.require("wrk")
+    recording_upstream.clear()
+    recording_upstream.on("/1k", answer(b"{}"))
+    people = tuple(f"s={number}" for number in range(3))
+    headers = {"Host": "localhost", "Cookie": "s=nobody"}
+    request = load.Request(recording_upstream.port, "/1k", headers, b"{}", cookies=people)
+    shot = load.fire(request, connections=2, seconds=1, groups=[])
+    assert shot.failure is None
+    seen = Counter(value for each in recording_upstream.requests for value in each.all("Cookie"))
+    assert set(seen) == set(people)
+    assert max(seen.values()) - min(seen.values()) <= 2
 
 
 def test_a_shot_without_answers_or_with_lost_ones_does_not_count():
