@@ -70,7 +70,7 @@ class CallDoor(Door):
     def find_grant(self, request: HttpRequest) -> TokenGrant | None:
         """The grant whose token goes along; None on a route that does without."""
         try:
-            grant = grants.current(request)
+            grant = grants.carrying(request)
         except LoginRequired:
             if self.route.token == "user":  # noqa: S105 - a mode, not a password
                 raise

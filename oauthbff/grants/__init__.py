@@ -7,6 +7,7 @@ requests, except to find a session's pointer in `current`.
 
     issue    a sign-in succeeded: store its tokens
     current  the standing grant of this request's session
+    carrying the same for a call that goes on to an API: judged once for each word of the rows
     fresh    an access token with life left, refreshed once whoever asks
     end      make grants unusable here, then tell the provider
     order_end, carry_out   the same for very many, in steps that outlive who asked
@@ -32,6 +33,7 @@ from .returning import give_back
 from .rows import digest, note_viewed, spend
 from .snapshot import Standing, judge
 from .standing import (
+    carrying,
     current,
     expires_in,
     forget_current,
@@ -49,6 +51,7 @@ __all__ = [
     "Contents",
     "Standing",
     "carry_out",
+    "carrying",
     "count_standing",
     "count_untold",
     "current",

@@ -57,3 +57,11 @@ def is_their_session(session: Mapping[str, Any], user: AbstractBaseUser) -> bool
     return constant_time_compare(shown, user.get_session_auth_hash()) or any(
         constant_time_compare(shown, known) for known in user.get_session_auth_fallback_hash()
     )
+
+
+def is_judged_by_row(user_class: type[AbstractBaseUser]) -> bool:
+    """Whether these columns are all that judges a user: a site's own class may look further."""
+    return (
+        user_class.get_session_auth_hash is AbstractBaseUser.get_session_auth_hash
+        and not isinstance(getattr(user_class, "is_active", True), property)
+    )

@@ -9,7 +9,7 @@ asks for `grant.user`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple, cast
 
@@ -18,6 +18,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -57,29 +58,52 @@ def read(pk: uuid.UUID) -> Seen | None:
     return seen(_converted(list(row), converters, connection), using)
 
 
-def read_along(session: SessionBase) -> list[Seen]:
-    """Load a session and return the grants that were last used with its key, in one query.
+class Along(NamedTuple):
+    """What the database says of a session and the grants last used with its key, as it says it."""
 
-    Nothing happens unless Django's own database engine holds the session, beside the grants,
-    and has not read it yet. What the session points at may not be among them.
+    rows: list[tuple[Any, ...]]
+    converters: dict[int, Any]
+    connection: BaseDatabaseWrapper
+
+    def load(self, session: SessionBase) -> list[Seen]:
+        """Let `session` be read, and return the grants. The one it points at may not be there."""
+        if not self.rows:
+            return []
+        session._session_cache = session.decode(self.rows[0][0])  # type: ignore[attr-defined]
+        return [seen(values, self.connection.alias) for values in self._values()]
+
+    def grant(self, pk: uuid.UUID) -> TokenGrant | None:
+        """One of the grants alone, where nobody asks whose it is."""
+        grants = (_grant(values, self.connection.alias) for values in self._values())
+        return next((grant for grant in grants if grant.pk == pk), None)
+
+    def _values(self) -> Iterator[list[Any]]:
+        for row in self.rows:
+            if row[_ID]:
+                yield _converted(list(row[1:]), self.converters, self.connection)
+
+
+#: Where a grant's key is, behind the session's content.
+_ID = 1 + GRANT_COLUMNS.index("id")
+
+
+def read_along(session: SessionBase) -> Along | None:
+    """Read a session and the grants that were last used with its key, in one query.
+
+    None unless Django's own database engine holds the session, beside the grants, and has
+    not read it yet.
     """
     if type(session) is not SessionStore or "_session_cache" in vars(session):
-        return []
+        return None
     key, using = session.session_key, router.db_for_read(TokenGrant)
     if key is None or router.db_for_read(SessionStore.get_model_class()) != using:
-        return []
+        return None
     connection = connections[using]
     statement, converters = _compiled_along(using, connection.vendor)
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
         cursor.execute(statement, [digest(key), key, now])
-        rows = cursor.fetchall()
-    if not rows:
-        return []
-    session._session_cache = session.decode(rows[0][0])  # type: ignore[attr-defined]
-    mine = GRANT_COLUMNS.index("id")
-    found = (list(row[1:]) for row in rows)
-    return [seen(_converted(row, converters, connection), using) for row in found if row[mine]]
+        return Along(cursor.fetchall(), converters, connection)
 
 
 def _converted(values: list[Any], converters: dict[int, Any], connection: Any) -> list[Any]:
@@ -91,12 +115,15 @@ def _converted(values: list[Any], converters: dict[int, Any], connection: Any) -
 
 def seen(values: list[Any], using: str) -> Seen:
     """Make objects of one row of `rows_to_read`."""
-    split = len(GRANT_COLUMNS)
-    grant = TokenGrant.from_db(using, _OF_GRANT, values[:split])
+    grant = _grant(values, using)
     if grant.user_id is None:
         return Seen(grant, None)
     user_class = cast(type[AbstractBaseUser], get_user_model())
-    return Seen(grant, user_class.from_db(using, _user_columns(), values[split:]))
+    return Seen(grant, user_class.from_db(using, _user_columns(), values[len(GRANT_COLUMNS) :]))
+
+
+def _grant(values: list[Any], using: str) -> TokenGrant:
+    return TokenGrant.from_db(using, _OF_GRANT, values[: len(GRANT_COLUMNS)])
 
 
 def rows_to_read(

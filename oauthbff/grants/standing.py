@@ -12,7 +12,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.signals import setting_changed
 from django.db.models import F
+from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -21,11 +24,22 @@ from oauthbff.errors import GrantEnded, KeyStoreUnavailable, LoginRequired
 from oauthbff.models import EndReason, TokenGrant
 
 from .ending import end
-from .judging import HANDLE, is_their_session, touch_is_due, why_due
+from .judged import Judged
+from .judging import HANDLE, due_at, is_judged_by_row, is_their_session, touch_is_due, why_due
 from .leasing import lease_is_free
 from .opening import open_envelope
 from .reading import Seen, read, read_along
 from .rows import digest, seconds_until
+
+#: Sessions, per process.
+MOST_JUDGED = 1024
+_judged = Judged(MOST_JUDGED)
+
+
+@receiver(setting_changed)
+def _forget(**_: object) -> None:
+    """What was judged under other settings was not judged."""
+    _judged.clear()
 
 
 def current(request: HttpRequest) -> TokenGrant:
@@ -48,6 +62,32 @@ def current(request: HttpRequest) -> TokenGrant:
     return memory
 
 
+def carrying(request: HttpRequest) -> TokenGrant:
+    """The same for a call that needs nothing of its session but the grant.
+
+    What the database said a moment ago and says again, word for word, is not judged again. Then
+    the session's content stays unread, until somebody asks Django for it.
+    """
+    session, key = request.session, request.session.session_key
+    if key is None or hasattr(request, "_oauthbff_current"):
+        return current(request)
+    along = request._oauthbff_along = read_along(session)  # type: ignore[attr-defined]
+    if along is None:
+        return current(request)
+    now = timezone.now()
+    pk = _judged.get(key, along.rows, now)
+    # One that was found elsewhere may end while these rows stay the same.
+    known = None if pk is None else along.grant(pk)
+    if known is not None:
+        session.accessed = True  # as it is: `SessionMiddleware` then says Vary: Cookie
+        request._oauthbff_current = known  # type: ignore[attr-defined]
+        return known
+    grant = current(request)
+    if is_judged_by_row(get_user_model()):
+        _judged.keep(key, along.rows, grant.pk, since=now, until=due_at(grant))
+    return grant
+
+
 def reread(grant: TokenGrant) -> TokenGrant:
     """Return the grant as it stands now, for code without a request.
 
@@ -62,7 +102,8 @@ def reread(grant: TokenGrant) -> TokenGrant:
 
 def forget_current(request: HttpRequest) -> None:
     """Make `current` look again: the session was changed."""
-    request.__dict__.pop("_oauthbff_current", None)
+    for name in ("_oauthbff_along", "_oauthbff_current"):
+        request.__dict__.pop(name, None)
 
 
 def touch(
@@ -112,7 +153,8 @@ def expires_in(grant: TokenGrant) -> int:
 
 def _find(request: HttpRequest) -> TokenGrant:
     presented = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-    along = read_along(request.session)
+    along = request.__dict__.pop("_oauthbff_along", None) or read_along(request.session)
+    found = along.load(request.session) if along else []
     handle = request.session.get(HANDLE)
     if handle is None:
         reason = _fallen(presented) if presented and not request.session.session_key else None
@@ -121,7 +163,7 @@ def _find(request: HttpRequest) -> TokenGrant:
         _keep_cookie(request)
         raise GrantEnded(reason)
     pk = uuid.UUID(str(handle))
-    seen = next((one for one in along if one.grant.pk == pk), None) or read(pk)
+    seen = next((one for one in found if one.grant.pk == pk), None) or read(pk)
     if seen is None:
         request.session.flush()
         raise LoginRequired("the grant is gone")
