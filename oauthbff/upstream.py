@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import socket
 import threading
 import time
@@ -27,7 +28,6 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 from urllib3.util.connection import is_connection_dropped
-from urllib3.util.response import assert_header_parsing
 from urllib3.util.wait import wait_for_read
 
 from .bulkhead import Place, bulkhead
@@ -48,7 +48,7 @@ class Answer:
 
     def __init__(self, response: _Head, line: _Line, method: str, place: Place) -> None:
         self.status = response.status
-        self.headers: Headers = list(response.headers.items())
+        self.headers = response.fields
         self.bodyless = method == "HEAD" or response.status in BODYLESS
         self._response = response
         self._line = line
@@ -151,8 +151,8 @@ class Answer:
         """Whether bytes of a body that must not exist may follow. RFC 9112 §6.3."""
         if self.status not in BODYLESS:
             return False
-        said = self._response.headers
-        return said.get("Content-Length", "0") != "0" or "Transfer-Encoding" in said
+        lengths, codings = map(self._response.said, ("content-length", "transfer-encoding"))
+        return bool(codings) or any(length != "0" for length in lengths)
 
 
 class _Line:
@@ -293,31 +293,74 @@ class _NoAnswer(Exception):
     """The peer closed before a single byte of an answer."""
 
 
-class _Head(http.client.HTTPResponse):
-    """Reads an answer's head: skips interim ones, and refuses what two readers read in two ways.
+#: The first line of an answer's head, and each further one. RFC 9112 §4, §5.
+_STATUS = re.compile(rb"HTTP/1\.([0-9]) +([1-9][0-9][0-9])(?: [^\r\n]*)?\r?\n")
+_FIELD = re.compile(rb"([!-9;-~]+):([^\r\n]*)\r?\n")
+_LENGTH = re.compile("[0-9]{1,18}")
+_MOST_LINE_BYTES = 64 * 1024
+_MOST_FIELDS = 100
 
-    RFC 9110 §15.2; RFC 9112 §6.3.
+
+class _Head(http.client.HTTPResponse):
+    """Reads an answer's head; the body behind it is `http.client`'s to read.
+
+    Skips interim answers, and refuses what two readers read in two ways: a line that is folded,
+    nameless or cut off, a body framed twice. RFC 9110 §15.2; RFC 9112 §5.2, §6.3.
     """
 
-    def _read_status(self) -> tuple[str, int, str]:
-        while True:
-            version, status, reason = super()._read_status()  # type: ignore[misc]
-            if status == 101 or not 100 < status < 200:
-                return version, status, reason
-            http.client.parse_headers(self.fp)
+    fields: Headers
+    _method: str
 
     def begin(self) -> None:
-        super().begin()
-        lengths = set(self.headers.get_all("Content-Length", []))
-        codings = [coding.lower() for coding in self.headers.get_all("Transfer-Encoding", [])]
+        minor, self.status = self._status()
+        self.fields = self._fields()
+        while 100 <= self.status < 200 and self.status != 101:
+            minor, self.status = self._status()
+            self.fields = self._fields()
         if self.status == 101:
             raise HTTPException("nobody asked to switch protocols")
-        assert_header_parsing(self.headers)  # raises urllib3's HeaderParsingError
-        if len(lengths) > 1 or codings not in ([], ["chunked"]):
+        lengths, codings = set(self.said("content-length")), self.said("transfer-encoding")
+        if (
+            len(lengths) > 1
+            or not all(map(_LENGTH.fullmatch, lengths))
+            or codings not in ([], ["chunked"])
+        ):
             raise HTTPException("the answer's framing is ambiguous")
+        options = {option.strip() for line in self.said("connection") for option in line.split(",")}
+        self.will_close = "keep-alive" not in options if minor == b"0" else "close" in options
+        self.chunked, self.chunk_left, self.length = bool(codings), None, None
         if codings and lengths:
-            del self.headers["Content-Length"]
+            self.fields = [pair for pair in self.fields if pair[0].lower() != "content-length"]
             self.will_close = True
+        elif lengths:
+            self.length = int(*lengths)
+        if self._method == "HEAD" or self.status in (204, 304):
+            self.length = 0
+        elif not codings and not lengths:
+            self.will_close = True  # that is where it ends
+
+    def said(self, name: str) -> list[str]:
+        """The values of a field, in lower case."""
+        return [value.lower() for own, value in self.fields if own.lower() == name]
+
+    def _status(self) -> tuple[bytes, int]:
+        line = self.fp.readline(_MOST_LINE_BYTES)
+        if not line:
+            raise RemoteDisconnected("hung up")
+        found = _STATUS.fullmatch(line)
+        if found is None:
+            raise HTTPException("the answer is not HTTP")
+        return found[1], int(found[2])
+
+    def _fields(self) -> Headers:
+        fields: Headers = []
+        while (line := self.fp.readline(_MOST_LINE_BYTES)) not in (b"\r\n", b"\n"):
+            found = _FIELD.fullmatch(line)
+            if found is None or len(fields) == _MOST_FIELDS:
+                raise HTTPException("the answer's head is not clear")
+            name, value = found.groups()
+            fields.append((name.decode("latin-1"), value.strip(b" \t").decode("latin-1")))
+        return fields
 
 
 def _once(
