@@ -1,4 +1,4 @@
-"""The site around oauthbff is put together wrongly. E031-E044, W053."""
+"""The site around oauthbff is put together wrongly. E031-E045, W053."""
 
 from __future__ import annotations
 
@@ -79,6 +79,16 @@ def same_site() -> Found:
         yield (
             f"SESSION_COOKIE_SAMESITE is {settings.SESSION_COOKIE_SAMESITE!r}.",
             'Set it to "Strict", or "Lax" if other sites link to signed-in pages.',
+        )
+
+
+@rule("E045")
+def time_zones() -> Found:
+    """Sign-in would fail on SQLite and MySQL, and the pages of the admin everywhere."""
+    if not settings.USE_TZ:
+        yield (
+            "USE_TZ is off.",
+            "Set USE_TZ = True; lifetimes are compared with the provider's clock.",
         )
 
 

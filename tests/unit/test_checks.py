@@ -63,6 +63,7 @@ SITE = [
         "E032",
         id="E032 no backend",
     ),
+    pytest.param("USE_TZ", False, "E045", id="E045 off"),
     pytest.param("OIDC_STORE_ACCESS_TOKEN", True, "E033", id="E033 access token"),
     pytest.param("OIDC_STORE_ID_TOKEN", True, "E033", id="E033 ID token"),
     pytest.param("OIDC_ALLOW_UNSECURED_JWT", True, "E033", id="E033 unsecured"),
