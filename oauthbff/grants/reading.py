@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple, cast
 
 from django.contrib.auth import get_user_model
@@ -65,11 +65,8 @@ class Along(NamedTuple):
     converters: dict[int, Any]
     connection: BaseDatabaseWrapper
 
-    def load(self, session: SessionBase) -> list[Seen]:
-        """Let `session` be read, and return the grants. The one it points at may not be there."""
-        if not self.rows:
-            return []
-        session._session_cache = session.decode(self.rows[0][0])  # type: ignore[attr-defined]
+    def seen(self) -> list[Seen]:
+        """The grants, and whose they are. The one the session points at may not be there."""
         return [seen(values, self.connection.alias) for values in self._values()]
 
     def grant(self, pk: uuid.UUID) -> TokenGrant | None:
@@ -103,7 +100,11 @@ def read_along(session: SessionBase) -> Along | None:
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
         cursor.execute(statement, [digest(key), key, now])
-        return Along(cursor.fetchall(), converters, connection)
+        rows = cursor.fetchall()
+    if rows:
+        # Who asks for its content has it from this row, and most calls ask for none of it.
+        session.load = partial(session.decode, rows[0][0])  # type: ignore[method-assign]
+    return Along(rows, converters, connection)
 
 
 def _converted(values: list[Any], converters: dict[int, Any], connection: Any) -> list[Any]:

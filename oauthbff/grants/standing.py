@@ -65,8 +65,8 @@ def current(request: HttpRequest) -> TokenGrant:
 def carrying(request: HttpRequest) -> TokenGrant:
     """The same for a call that needs nothing of its session but the grant.
 
-    What the database said a moment ago and says again, word for word, is not judged again. Then
-    the session's content stays unread, until somebody asks Django for it.
+    What the database said a moment ago and says again, word for word, is not judged again, and
+    the session's content not looked at.
     """
     session, key = request.session, request.session.session_key
     if key is None or hasattr(request, "_oauthbff_current"):
@@ -154,7 +154,7 @@ def expires_in(grant: TokenGrant) -> int:
 def _find(request: HttpRequest) -> TokenGrant:
     presented = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     along = request.__dict__.pop("_oauthbff_along", None) or read_along(request.session)
-    found = along.load(request.session) if along else []
+    found = along.seen() if along else []
     handle = request.session.get(HANDLE)
     if handle is None:
         reason = _fallen(presented) if presented and not request.session.session_key else None

@@ -240,6 +240,25 @@ def test_what_was_judged_once_is_judged_again_under_other_settings(engine: str):
         assert browser.get("/bff/api/photos/1").status_code == 401
 
 
+def looks_into_the_session(get_response: Any) -> Any:
+    """What a middleware of the site may do once the view is done."""
+
+    def look(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response["X-Handle"] = request.session[grants.HANDLE]
+        return response
+
+    return look
+
+
+def test_who_looks_into_the_session_costs_no_further_question(engine: str):
+    browser, grant = signed_in()
+    with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, f"{__name__}.looks_into_the_session"]):
+        browser.handler.load_middleware()
+        assert [len(queries_of(browser)) for _ in range(2)] == [1, 1]
+        assert browser.get("/bff/api/photos/1")["X-Handle"] == str(grant.pk)
+
+
 def test_a_session_that_points_elsewhere_is_another(engine: str):
     browser, _ = signed_in()
     queries_of(browser)
