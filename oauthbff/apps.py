@@ -31,7 +31,8 @@ class OAuthBFFConfig(AppConfig):
         register(checks.check_site, Tags.security)
         register(checks.check_deployment, Tags.security, deploy=True)
         user_logged_out.connect(_on_logout, dispatch_uid="oauthbff.logout")
-        post_save.connect(_after_save, sender=get_user_model(), dispatch_uid="oauthbff.user_saved")
+        # Of any model: saved as a proxy model of the site's, a user is sent by that.
+        post_save.connect(_after_save, dispatch_uid="oauthbff.user_saved")
         pre_delete.connect(
             _before_delete, sender=get_user_model(), dispatch_uid="oauthbff.user_deleted"
         )
@@ -49,6 +50,10 @@ def _on_logout(request: Any, **_: Any) -> None:
 
 def _after_save(instance: Any, **_: Any) -> None:
     """A user who is disabled is out at once, everywhere; with a setting, a new password too."""
+    from django.contrib.auth import get_user_model
+
+    if not isinstance(instance, get_user_model()):
+        return
     from . import grants
     from .conf import conf
     from .models import EndReason, TokenGrant

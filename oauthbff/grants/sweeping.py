@@ -41,7 +41,7 @@ class Swept:
     ordered: int = 0
     absolute: int = 0
     idle: int = 0
-    #: Of users that were disabled behind Django's back, by an UPDATE say.
+    #: Of users that were disabled or deleted behind Django's back, by an UPDATE say.
     disabled: int = 0
     told: int = 0
     given_up: int = 0
@@ -66,7 +66,7 @@ def sweep(*, dry_run: bool = False, say: Say = lambda _: None) -> Swept:
             ordered=left_to_end(),
             absolute=_too_old().count(),
             idle=_unused().count(),
-            disabled=_of_disabled_users().count(),
+            disabled=_of_disabled_users().count() + _of_nobody().count(),
             told=_due().count(),
             still_waiting=_pending().count(),
             purged_grants=_old_grants().count(),
@@ -78,6 +78,7 @@ def sweep(*, dry_run: bool = False, say: Say = lambda _: None) -> Swept:
     did.absolute = _end(_too_old(), EndReason.ABSOLUTE, say)
     did.idle = _end(_unused(), EndReason.IDLE, say)
     did.disabled = _end(_of_disabled_users(), EndReason.USER_DISABLED, say)
+    did.disabled += _end(_of_nobody(), EndReason.USER_DISABLED, say)
     did.told = tell_due(say=say)
     did.given_up = _give_up()
     did.still_waiting = _pending().count()
@@ -144,6 +145,10 @@ def _of_disabled_users() -> QuerySet[TokenGrant]:
         return TokenGrant.objects.none()
     disabled = users._default_manager.filter(is_active=False)
     return TokenGrant.objects.filter(ended_at=None, user__in=disabled)
+
+
+def _of_nobody() -> QuerySet[TokenGrant]:
+    return TokenGrant.objects.filter(ended_at=None, user=None)
 
 
 def _pending() -> QuerySet[TokenGrant]:

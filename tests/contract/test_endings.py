@@ -208,17 +208,19 @@ def test_the_sweep_ends_what_is_over_and_purges_what_is_old(
     assert site.sql("SELECT subject FROM oauthbff_tokengrant") == [("carol",)]
 
 
-def test_the_sweep_ends_the_grants_of_users_disabled_behind_djangos_back(
+def test_the_sweep_ends_the_grants_of_users_disabled_or_deleted_behind_djangos_back(
     site: Site, provider: NodeProvider
 ):
-    jane, bob = site.browser(), site.browser()
+    jane, bob, carol = site.browser(), site.browser(), site.browser()
     jane.login("jane")
     bob.login("bob")
+    carol.login("carol")
+    site.sql("UPDATE oauthbff_tokengrant SET user_id = NULL WHERE subject = 'carol'")
     theirs = "id = (SELECT user_id FROM oauthbff_tokengrant WHERE subject = 'jane')"
     site.sql(f"UPDATE auth_user SET is_active = %s WHERE {theirs}", (False,))  # noqa: S608
-    assert "1 would be ended" in site.manage("sweepgrants", "--dry-run")
-    assert "1 of disabled users); 1 told" in site.manage("sweepgrants")
-    assert jane.session()["ended"] == "user_disabled"
+    assert "2 would be ended" in site.manage("sweepgrants", "--dry-run")
+    assert "2 of disabled users); 2 told" in site.manage("sweepgrants")
+    assert jane.session()["ended"] == carol.session()["ended"] == "user_disabled"
     assert bob.is_logged_in()
     assert provider.live_refresh_tokens == 1
 
@@ -390,14 +392,18 @@ def test_endgrants_counts_asks_ends_and_tells(site: Site, provider: NodeProvider
     assert "No user" in site.manage("endgrants", "--user", "x", "--reason", "x", expect=1)
 
 
+@pytest.mark.parametrize("model", ["User", "Person"])
 def test_a_user_who_is_disabled_is_out_at_once_and_the_provider_knows(
-    site: Site, provider: NodeProvider
+    site: Site, provider: NodeProvider, model: str
 ):
+    """Also through a proxy model: Django's signals then come from that."""
     jane = site.browser()
     jane.login("jane")
     code = (
         "from django.contrib.auth.models import User\n"
-        "for user in User.objects.all(): user.is_active = False; user.save()"
+        "class Person(User):\n"
+        "    class Meta: proxy, app_label = True, 'auth'\n"
+        f"for user in {model}.objects.all(): user.is_active = False; user.save()"
     )
     site.manage("shell", "-v0", "-c", code)
     assert provider.live_refresh_tokens == 0
