@@ -376,6 +376,9 @@ def test_endgrants_counts_asks_ends_and_tells(site: Site, provider: NodeProvider
     assert jane.is_logged_in()
     refused = site.manage("endgrants", "--all", "--reason", "test", expect=1, stdin="n\n")
     assert "Nothing was ended" in refused
+    nobody = site.manage("endgrants", "--all", "--reason", "test", expect=1)
+    assert "Add --yes" in nobody
+    assert "Traceback" not in nobody
     said = site.manage("endgrants", "--user", name, "--reason", "laptop stolen", "--yes")
     assert "1 ended" in said
     assert "1 told" in said

@@ -38,7 +38,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Standing grants: {count}, of {whose}.")
         if options["dry_run"] or not count:
             return
-        if not options["yes"] and input("End them? [y/N] ").strip().lower() not in ("y", "yes"):
+        if not options["yes"] and not self.confirmed():
             raise CommandError("Nothing was ended.")
         ended = self.end(chosen, options["reason"])
         self.stdout.write(f"{ended} ended. Telling the provider …")
@@ -47,6 +47,12 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{told} told to the provider, {waiting} waiting; sweepgrants goes on with those."
         )
+
+    def confirmed(self) -> bool:
+        try:
+            return input("End them? [y/N] ").strip().lower() in ("y", "yes")
+        except EOFError:  # cron, a pipeline
+            raise CommandError("Nothing was ended: nobody is here to ask. Add --yes.") from None
 
     def end(self, chosen: QuerySet[TokenGrant], note: str) -> int:
         count = 0
