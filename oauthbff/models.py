@@ -54,6 +54,12 @@ class Revocation(models.TextChoices):
 _AFTER_VERSION = Substr(Concat("envelope", Value("....")), 4)
 
 
+def full_name(user: Any) -> str:
+    """Empty where the site's user model knows none: Django does not ask it to."""
+    named = getattr(user, "get_full_name", None)
+    return str(named()) if named is not None else ""
+
+
 class TokenGrant(models.Model):
     """What the provider gave us for one sign-in of one browser."""
 
@@ -162,8 +168,7 @@ class TokenGrant(models.Model):
         )
 
     def __str__(self) -> str:
-        who = self.user.get_full_name() if self.user is not None else ""
-        return f"{who or self.subject}, signed in {self.created_at:%Y-%m-%d %H:%M}"
+        return f"{full_name(self.user) or self.subject}, signed in {self.created_at:%Y-%m-%d %H:%M}"
 
     def __repr__(self) -> str:
         return f"<TokenGrant {self.id}>"

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from oauthbff.conf import conf
 from oauthbff.devices import UNKNOWN, device_of
-from oauthbff.models import EndReason, Revocation, TokenGrant
+from oauthbff.models import EndReason, Revocation, TokenGrant, full_name
 
 DASH = "–"
 #: A grant that has used up so much of its idle time is shown as "idle soon".
@@ -30,9 +30,7 @@ def name_of(user: Any) -> str:
 
     The e-mail address comes before the user name, which is often made of a hash.
     """
-    return (
-        DASH if user is None else str(user.get_full_name() or mail_of(user) or user.get_username())
-    )
+    return DASH if user is None else full_name(user) or mail_of(user) or str(user.get_username())
 
 
 def mail_of(user: Any) -> str:
