@@ -12,10 +12,9 @@ from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
-from django.views.generic import View
 
 from . import events, grants, provider
-from .door import harden
+from .door import PlainDoor, harden
 from .errors import BFFError, TokenRejected
 
 MAX_BODY_BYTES = 256 * 1024
@@ -24,7 +23,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @method_decorator(csrf_exempt, name="dispatch")
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
-class BackchannelLogoutDoor(View):
+class BackchannelLogoutDoor(PlainDoor):
     def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
         try:
             ended = grants.leave(provider.judge_logout_token(logout_token(request)))

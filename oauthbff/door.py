@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -104,6 +105,11 @@ def harden(response: HttpResponse) -> HttpResponse:
 
 class PlainDoor(View):
     """Base class of the doors that are no DRF views: they refuse a wrong method as those do."""
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        """Open to everybody, as DRF's views are: no login is in front of the login."""
+        return login_not_required(super().as_view(**initkwargs))
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         allowed = tuple(self._allowed_methods())  # type: ignore[attr-defined]
