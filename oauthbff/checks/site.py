@@ -1,4 +1,4 @@
-"""The site around oauthbff is put together wrongly. E031-E045, W053."""
+"""The site around oauthbff is put together wrongly. E031-E046, W053."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.sessions.backends import signed_cookies
+from django.template.loader import get_template
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 from rest_framework.throttling import ScopedRateThrottle
@@ -252,6 +253,19 @@ def _refusals(setting: str, name: str, host: str, door: str) -> Iterator[tuple[s
         yield f"its Domain is {domain}, and BASE_URL is at {host}", fix
     elif not door.startswith(path):
         yield f"its Path is {path}, and the doors are at {door}", f"Remove {setting}_PATH."
+
+
+@rule("E046")
+def pages() -> Found:
+    """A sign-in that comes to nothing, or a signing out, would end on a 500."""
+    try:
+        get_template("oauthbff/error.html")
+    except Exception as exc:  # a template of the site's own may have any fault
+        yield (
+            "The pages of oauthbff cannot be shown.",
+            f'{type(exc).__name__}: {exc}. Django\'s own template engine with "APP_DIRS": True in '
+            "TEMPLATES finds them.",
+        )
 
 
 @rule("W053")

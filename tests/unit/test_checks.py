@@ -109,6 +109,7 @@ SITE = [
     pytest.param("DEFAULT_EXCEPTION_REPORTER", "no.such.Reporter", "W051", id="W051 no such"),
     pytest.param("OIDC_USERNAME_ALGO", "project.people.nobody", "E042", id="E042 username"),
     pytest.param("SESSION_ENGINE", "no.such.engine", "E043", id="E043 no such"),
+    pytest.param("TEMPLATES", [], "E046", id="E046"),
     pytest.param("SESSION_ENGINE", "os.path", "E043", id="E043 no engine"),
     pytest.param("SESSION_ENGINE", "tests.unit.test_checks", "E043", id="E043 in the cookie"),
 ]
