@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 import urllib.parse
 import zlib
@@ -92,11 +93,18 @@ def _layers(data: bytes, where: str = "", depth: int = LAYERS) -> Iterator[tuple
     for start, inner in _streams(data):
         yield from _layers(inner, f"{where} > stream at {start}", depth - 1)
     for match in _BASE64_RUN.finditer(data):
-        for skipped in range(4):  # the run may begin with letters of something else
-            inner = _unbase64(match.group()[skipped:])
-            if any(True for _ in _streams(inner)):
-                # Base64 of plain data is covered by the spellings; only packed data needs opening.
-                yield from _layers(inner, f"{where} > base64 at {match.start()}", depth - 1)
+        for inner in _packed(match.group()):
+            yield from _layers(inner, f"{where} > base64 at {match.start()}", depth - 1)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _packed(run: bytes) -> tuple[bytes, ...]:
+    """What a run of base64 holds, if that is packed; base64 of plain data is covered by the
+    spellings. Remembered, for a log repeats itself.
+    """
+    # The run may begin with letters of something else.
+    opened = (_unbase64(run[skipped:]) for skipped in range(4))
+    return tuple(inner for inner in opened if any(True for _ in _streams(inner)))
 
 
 def _streams(data: bytes) -> Iterator[tuple[int, bytes]]:
