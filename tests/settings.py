@@ -20,3 +20,6 @@ for _name in list(os.environ):
 os.environ.update(_EMBEDDED)
 
 from project.settings import *  # noqa: E402, F403
+
+# A test's `Client` is a handler of its own, for which each static file would be looked up anew.
+WHITENOISE_AUTOREFRESH = True
