@@ -130,7 +130,15 @@ class DevicesPage(PlainDoor):
                 f"{reverse('oauthbff:login')}?{urlencode({'return_to': conf().home_url})}"
             )
         grants.touch(here, request.session.session_key)
-        rows = [{**shown(grant, here), "grant": grant} for grant in of_user(here)]
+        a_minute_ago = timezone.now() - timedelta(minutes=1)
+        rows = [
+            {
+                **shown(grant, here),
+                "grant": grant,
+                "just_now": grant.last_used_at > a_minute_ago,
+            }
+            for grant in of_user(here)
+        ]
         context = {"sessions": rows, "ended": ended, "home_url": conf().home_url}
         response = render(request, "oauthbff/devices.html", context)
         response["Content-Security-Policy"] = PAGE_POLICY
