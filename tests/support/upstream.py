@@ -358,27 +358,36 @@ class RecordingUpstream:
             headers.append(("Content-Length", str(reply.length or 0)))
         reason = reply.reason if reply.reason is not None else _reason(reply.status)
         lines = [f"HTTP/1.1 {reply.status} {reason}", *(f"{n}: {v}" for n, v in headers)]
-        connection.sendall("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+        head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+        frame = _chunk if reply.chunked else bytes
+        end = b"0\r\n\r\n" if reply.chunked else b""
+        keep = (request.get("connection") or "").lower() != "close"
         if request.method == "HEAD":
+            connection.sendall(head)
             return True
+        pieces = reply.pieces()
+        if isinstance(pieces, tuple) and not reply.pause and reply.after is None:
+            # In one go: what comes later than its answer is beyond any client's knowledge.
+            connection.sendall(head + b"".join(map(frame, pieces)) + end)
+            request.sent += sum(map(len, pieces))
+            return keep
+        connection.sendall(head)
         left = reply.after
-        for number, piece in enumerate(reply.pieces()):
+        for number, piece in enumerate(pieces):
             if number:
                 self._sleep(connection, reply.pause)
             if left is not None:
                 piece = piece[:left]
                 left -= len(piece)
-            framed = b"%x\r\n%s\r\n" % (len(piece), piece) if reply.chunked else piece
-            connection.sendall(framed)
+            connection.sendall(frame(piece))
             request.sent += len(piece)
             if left == 0:
                 time.sleep(0.05)  # let the bytes leave before the reset overtakes them
                 linger = struct.pack("ii", 1, 0)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 return False
-        if reply.chunked:
-            connection.sendall(b"0\r\n\r\n")
-        return (request.get("connection") or "").lower() != "close"
+        connection.sendall(end)
+        return keep
 
     def _sleep(self, connection: socket.socket, seconds: float) -> None:
         """Wait, but notice at once when the client hangs up or the test is over."""
@@ -471,6 +480,10 @@ def _parse(head: bytes, connection: int) -> Request:
         connection=connection,
         at=time.monotonic(),
     )
+
+
+def _chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(piece), piece)
 
 
 def _reason(status: int) -> str:
