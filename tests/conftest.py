@@ -83,9 +83,11 @@ class _Sites:
             while len(self._running) >= MOST_SITES:
                 self._running.pop(next(iter(self._running))).stop()
             site = self.new(**options)
-        elif site.provider:
-            site.empty()
-            site.provider.serve(site.base_url)
+        else:
+            site.forget_log()
+            if site.provider:
+                site.empty()
+                site.provider.serve(site.base_url)
         self._running[key] = site
         return site
 

@@ -101,6 +101,7 @@ class Site:
         self.env = self._environment(issuer, upstreams or {}, env or {})
         self._fresh = share is None
         self._child: Child | None = None
+        self._log_from = 0
         self._proxy: Child | None = None
 
     # --------------------------------------------------------------------------- its life
@@ -178,8 +179,12 @@ class Site:
         return browser
 
     def log(self) -> str:
-        """Return what the server wrote so far, all workers."""
-        return self._child.log() if self._child else ""
+        """Return what the server wrote so far, all workers; for this test."""
+        return self._child.log()[self._log_from :] if self._child else ""
+
+    def forget_log(self) -> None:
+        """Begin the log anew for the next test: what others did on purpose is none of its own."""
+        self._log_from += len(self.log())
 
     def manage(self, *words: str, expect: int | None = 0, stdin: str = "") -> str:
         """Run a management command in the site's environment; return what it printed.
