@@ -84,10 +84,10 @@ class _Sites:
                 self._running.pop(next(iter(self._running))).stop()
             site = self.new(**options)
         else:
-            site.forget_log()
             if site.provider:
                 site.empty()
                 site.provider.serve(site.base_url)
+            site.forget_log()  # what met the emptying, a page that still asked, is said by now
         self._running[key] = site
         return site
 
