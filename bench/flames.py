@@ -1,9 +1,10 @@
 """A flame graph of where a server's processor time goes, from py-spy's samples.
 
     py-spy record --gil --format raw --rate 500 --duration 15 --pid PID --output door.raw
-    python -m bench.flames "The lane" lane.raw docs/benchmark/flame-lane.svg "Lane.__call__"
+    python -m bench.flames "The lane" lane.raw lane.svg "Lane.__call__|Together._answer"
 
-The last word is a part of the name of the lowest box: samples of threads that wait are not in it.
+The last word is a part of the name of the lowest box, or several with | between them: samples of
+threads that wait are not in it.
 One box is one function with all that it calls above it; its width is its share of the samples.
 What is narrower than a three-hundredth is left out. The colours say whose code it is.
 """
@@ -41,12 +42,14 @@ class Box:
 
 
 def read(text: str, through: str) -> Box:
-    """The samples of threads that were within `through`, a part of a frame's name."""
-    root = Box("all")
+    """The samples of threads that were within `through`, parts of frames' names."""
+    root, words = Box("all"), through.split("|")
     for line in text.splitlines():
         stack, _, samples = line.rpartition(" ")
         frames = [re.sub(r":\d+\)$", ")", frame) for frame in stack.split(";")]
-        begins = next((i for i, frame in enumerate(frames) if through in frame), None)
+        begins = next(
+            (i for i, frame in enumerate(frames) if any(word in frame for word in words)), None
+        )
         if begins is not None:
             root.add(frames[begins:], int(samples))
     return root
