@@ -78,7 +78,7 @@ def progress_of(order: EndOrder, ended: QuerySet[TokenGrant]) -> Progress:
 class GrantOutcome(GrantPages):
     def orders(self, request: HttpRequest) -> HttpResponse:
         """The way back to an order whose tab was closed."""
-        mine = self._orders(request).select_related("requested_by")[:MOST_ORDERS]
+        mine = self._orders(request)[:MOST_ORDERS]
         rows = [
             {
                 "order": order,
@@ -102,9 +102,10 @@ class GrantOutcome(GrantPages):
 
     def _orders(self, request: HttpRequest) -> QuerySet[EndOrder]:
         """Their own; it counts grants that others may not see."""
+        orders = EndOrder.objects.select_related("requested_by")  # who may be gone a moment later
         if request.user.is_superuser:
-            return EndOrder.objects.all()
-        return EndOrder.objects.filter(requested_by=request.user)  # type: ignore[misc]
+            return orders
+        return orders.filter(requested_by=request.user)  # type: ignore[misc]
 
     def _step(self, request: HttpRequest, order: EndOrder) -> None:
         if "again" in request.POST:

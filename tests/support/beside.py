@@ -1,6 +1,6 @@
 """Two runs of the tests side by side, a plugin: whoever is free takes the next file.
 
-    python -m pytest -p tests.support.beside --taken FOLDER --randomly-seed 7
+    python -m pytest -p tests.support.beside --taken=FOLDER --randomly-seed=7
 
 in each of them, with the same words. A file is taken by a mark in the folder, which is empty at
 first, and belongs wholly to who made the mark. A run that fails or dies takes nothing away from
