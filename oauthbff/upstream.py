@@ -312,8 +312,7 @@ class _Head(http.client.HTTPResponse):
     _method: str
 
     def begin(self) -> None:
-        minor, self.status = self._status()
-        self.fields = self._fields()
+        self.status = 100  # an interim one, until the final one comes
         while 100 <= self.status < 200 and self.status != 101:
             minor, self.status = self._status()
             self.fields = self._fields()

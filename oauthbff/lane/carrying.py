@@ -262,19 +262,18 @@ class Call:
         headers = forwarding.response_headers(
             line.status, line.headers, plan.route, mount, plan.target
         )
-        streams = self._streams
         length = dict(headers).get("Content-Length", "0")
         if self._room is not None and not line.at_end and int(length) > self._room:
             raise UpstreamUnreachable(f"the answer has {length} bytes, at most {self._room}")
         # The first bytes now, so that an answer that breaks before them can be a 502.
-        chunk = b"" if streams else await self._read(line)
+        chunk = b"" if self._streams else await self._read(line)
         self._check()
         self._begun = True
         raw = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers]
         said = {name for name, _ in raw}
         raw += [pair for pair in self._site_headers if pair[0] not in said]
         await self._send({"type": "http.response.start", "status": line.status, "headers": raw})
-        while chunk or streams:
+        while chunk or self._streams:
             last = line.at_end
             if chunk:
                 await self._send(
