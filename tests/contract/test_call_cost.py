@@ -95,7 +95,9 @@ def trivial(request: HttpRequest) -> HttpResponse:
 #: The example site, and beside its doors a view that does nothing.
 urlpatterns = [path("trivial/", trivial), *project.urls.urlpatterns]
 #: Calls of Python functions that a proxied call may make beyond those of a view that does nothing.
-MOST_CALLS = {"db": 405, "cached_db": 450, "cache": 450}
+#: About ten more than it makes: each further header is one, and where a test before this one has
+#: set up OpenTelemetry in this process, `traceparent` is such a header.
+MOST_CALLS = {"db": 415, "cached_db": 460, "cache": 460}
 
 
 @override_settings(ROOT_URLCONF=__name__)
