@@ -26,7 +26,8 @@ LOADS = [
     Load("100k", 16, 1),
     Load("10m", 4, 1),
     Load("upload", 4, 1),
-    Load("slow", 256, 1),
+    # In a second there are only five waves of them.
+    Load("slow", 256, 3),
 ]
 MAIN = Load("1k", 16, 1)
 QUICK = [MAIN]

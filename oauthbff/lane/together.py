@@ -2,7 +2,8 @@
 
 Calls come in crowds: whenever the event loop turns, several want to know something of the same
 store. To put one question for all of them costs little more than to put one for one. Nobody
-is answered from what was asked before they came, and nobody waits for others to come.
+is answered from what was asked before they came, and nobody waits for others to come: only,
+and briefly, for the answer that is on its way, since those who come meanwhile ask as one.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ from typing import Generic, TypeVar
 Q = TypeVar("Q")
 A = TypeVar("A")
 
+#: How long a question that is under way holds up the next one: a store that answers slowly is
+#: asked several at once.
+PATIENCE_SECONDS = 0.002
+
 
 class Together(Generic[Q, A]):
     """Asks `ask` for the answers to several questions; one that it leaves out has none.
 
-    At most `most` times at once: who comes meanwhile waits for the next turn, all together.
+    One question at a time, and up to `most` where answers take longer than `PATIENCE_SECONDS`:
+    who comes meanwhile waits for the next turn, all together.
     What `ask` raises, each of those whose question it was gets.
     """
 
@@ -27,6 +33,8 @@ class Together(Generic[Q, A]):
         self._ask = ask
         self._most = most
         self._under_way: set[asyncio.Task[None]] = set()
+        self._patient_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._waiting: dict[Q, list[asyncio.Future[A | None]]] = {}
 
     async def ask(self, question: Q) -> A | None:
@@ -40,16 +48,25 @@ class Together(Generic[Q, A]):
     def _turn(self) -> None:
         if not self._waiting or len(self._under_way) >= self._most:
             return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._under_way and now < self._patient_until:
+            if self._timer is None:
+                self._timer = loop.call_at(self._patient_until, self._impatient)
+            return
+        self._patient_until = now + PATIENCE_SECONDS
         asked, self._waiting = self._waiting, {}
         # Of no call's context: it is asked for several.
-        task = asyncio.get_running_loop().create_task(
-            self._answer(asked), context=contextvars.Context()
-        )
+        task = loop.create_task(self._answer(asked), context=contextvars.Context())
         self._under_way.add(task)
         task.add_done_callback(self._over)
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
+        self._turn()
+
+    def _impatient(self) -> None:
+        self._timer = None
         self._turn()
 
     async def _answer(self, asked: Mapping[Q, list[asyncio.Future[A | None]]]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oauthbff.lane.together import Together
+from oauthbff.lane.together import PATIENCE_SECONDS, Together
 from tests.support.loops import run
 
 
@@ -57,10 +57,44 @@ def test_nobody_is_answered_from_what_was_asked_before_they_came():
         await settle()
         del store.held["grant"]  # it has ended
         second = asyncio.create_task(together.ask("grant"))
-        await settle()
+        await asyncio.sleep(5 * PATIENCE_SECONDS)
         assert store.asked == [["grant"], ["grant"]]
         store.open.set()
         assert (await first, await second) == (1, None)
+
+    run(go())
+
+
+def test_who_comes_while_an_answer_is_on_its_way_asks_next_all_together():
+    async def go() -> None:
+        store = Store()
+        store.open.clear()
+        together = Together(store.ask, most=8)
+        asking = [asyncio.create_task(together.ask("first"))]
+        await settle()
+        for name in ("second", "third"):
+            asking.append(asyncio.create_task(together.ask(name)))
+            await settle()
+        store.open.set()
+        await asyncio.wait_for(asyncio.gather(*asking), 1)
+        assert store.asked == [["first"], ["second", "third"]]
+
+    run(go())
+
+
+def test_an_answer_that_takes_long_holds_up_nobody():
+    async def go() -> None:
+        store = Store()
+        store.open.clear()
+        together = Together(store.ask, most=3)
+        asking = []
+        for name in ("first", "second", "third", "fourth", "fifth"):
+            asking.append(asyncio.create_task(together.ask(name)))
+            await asyncio.sleep(5 * PATIENCE_SECONDS)
+        assert store.asked == [["first"], ["second"], ["third"]]
+        store.open.set()
+        await asyncio.wait_for(asyncio.gather(*asking), 1)
+        assert store.asked[3:] == [["fourth", "fifth"]]
 
     run(go())
 
