@@ -2,7 +2,7 @@
 
 E001-E028  a setting is missing or wrong; found by `conf`, and a server does not start
 E051-E057  a route, the edge or the lane is wrong; found by `conf` as well
-E031-E046  the site around it is put together wrongly: `site`
+E031-E047  the site around it is put together wrongly: `site`
 W040-W053  works, but should not be deployed like this (`check --deploy`): `deployment`
 W060-W060  the same, of a proxy in front
 """

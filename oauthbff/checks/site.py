@@ -1,4 +1,4 @@
-"""The site around oauthbff is put together wrongly. E031-E046, W053."""
+"""The site around oauthbff is put together wrongly. E031-E047, W053."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.sessions.backends import signed_cookies
+from django.db import DEFAULT_DB_ALIAS, router
 from django.template.loader import get_template
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
@@ -25,6 +27,8 @@ SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 CSRF = "django.middleware.csrf.CsrfViewMiddleware"
 BACKEND = "oauthbff.login.OIDCBackend"
+#: Routers choose among replicas by chance.
+ENOUGH_TO_MEET_A_REPLICA = 50
 
 
 @rule("E031")
@@ -265,6 +269,19 @@ def pages() -> Found:
             "The pages of oauthbff cannot be shown.",
             f'{type(exc).__name__}: {exc}. Django\'s own template engine with "APP_DIRS": True in '
             "TEMPLATES finds them.",
+        )
+
+
+@rule("E047")
+def database() -> Found:
+    """A replica would let an ended grant stand for a while; half an ending could be written."""
+    asked = (router.db_for_write, *[router.db_for_read] * ENOUGH_TO_MEET_A_REPLICA)
+    models = list(apps.get_app_config("oauthbff").get_models())
+    others = {ask(model) for model in models for ask in asked} - {DEFAULT_DB_ALIAS}
+    if others:
+        yield (
+            f"The rows of oauthbff are read from or written to the database {min(others)!r}.",
+            f"Let DATABASE_ROUTERS leave the app oauthbff in {DEFAULT_DB_ALIAS!r}.",
         )
 
 

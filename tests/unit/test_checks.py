@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import logging
+import random
 import re
 import sys
 from collections import defaultdict
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from django.contrib.sessions.backends import signed_cookies
 from django.core.checks import run_checks
+from django.db.models import Model
 from rest_framework.throttling import UserRateThrottle
 
 from oauthbff import checks
@@ -153,6 +155,35 @@ def test_what_is_wrong_only_together(
     for name, value in changes.items():
         setattr(settings, name, value)
     assert ids() == [f"oauthbff.{check}"]
+
+
+class Replicas:
+    """A router as Django's documentation has it."""
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
+        return random.choice(["default", "replica"]) if is_ours(model) else None
+
+
+class Elsewhere:
+    def db_for_write(self, model: type[Model], **hints: Any) -> str | None:
+        return "elsewhere" if is_ours(model) else None
+
+
+class Others:
+    def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
+        return None if is_ours(model) else "replica"
+
+
+def is_ours(model: type[Model]) -> bool:
+    return model._meta.app_label == "oauthbff"
+
+
+@pytest.mark.parametrize(
+    ("router", "found"), [(Replicas, True), (Elsewhere, True), (Others, False)]
+)
+def test_grants_are_in_the_default_database(settings: Any, router: type, found: bool) -> None:
+    settings.DATABASE_ROUTERS = [router()]
+    assert ids() == ["oauthbff.E047"] * found
 
 
 def test_a_lonely_cache_or_debug_is_nobodys_business_on_this_very_machine(settings: Any) -> None:
@@ -399,7 +430,7 @@ def test_every_id_has_a_test() -> None:
     tested = {row.values[1] for row in BAD} | {"E001"}
     assert set(said_in_conf()) == tested
     # The database: tests/contract/test_endings.py. UNUSABLE, and tests of their own.
-    elsewhere = {"W044", "E037", "W046", "W050", "W052", "W060"}
+    elsewhere = {"W044", "E037", "E047", "W046", "W050", "W052", "W060"}
     assert set(RULES) == {row.values[2] for row in (*SITE, *TOGETHER)} | elsewhere
 
 
