@@ -573,6 +573,22 @@ def everybody() -> list[Target]:
             )
             for server, label in SERVERS.items()
         ),
+        *(
+            DjangoSite(
+                f"bare-{server}",
+                f"a Django view of one statement and one call, no rules, {SERVERS[server]}",
+                shared + "PostgreSQL",
+                kind="yardstick",
+                streams=False,
+                view=f"view-{server}",
+                needs_postgres=True,
+                server=server,
+                what="bare",
+                keep_connections=True,
+                large=False,
+            )
+            for server in ("gunicorn", "granian")
+        ),
         Apache("apache-shm", "Apache, mod_auth_openidc", local),
         Apache(
             "apache-redis",

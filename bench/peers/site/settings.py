@@ -1,4 +1,4 @@
-"""Settings of the peers' site. BENCH_WHAT: trivial, naive, tuned or revproxy."""
+"""Settings of the peers' site. BENCH_WHAT: trivial, bare, naive, tuned or revproxy."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ DATABASES = {"default": environ.Env().db_url("BENCH_DATABASE", default="sqlite:/
 DATABASES["default"]["CONN_MAX_AGE"] = int(os.environ["BENCH_CONN_MAX_AGE"])
 DATA_UPLOAD_MAX_MEMORY_SIZE = None
 
-if WHAT != "trivial":
+if WHAT not in ("trivial", "bare"):
     MIDDLEWARE.append("mozilla_django_oidc.middleware.SessionRefresh")
+if WHAT != "trivial":
     AUTHENTICATION_BACKENDS = ["mozilla_django_oidc.auth.OIDCAuthenticationBackend"]
     OIDC_RP_CLIENT_ID = os.environ["BENCH_CLIENT"]
     OIDC_RP_CLIENT_SECRET = os.environ["BENCH_SECRET"]
