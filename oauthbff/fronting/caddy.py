@@ -43,7 +43,8 @@ def write(front: Front, conf: Conf, mount: str) -> str:
     """The configuration for these settings. `mount` is the path of `api/`."""
     asked = ["Cookie", "Origin", "Sec-Fetch-Site", "Sec-Fetch-Dest"]
     asked += [conf.header, f"{conf.header}-Slide"]
-    names = {name.lower(): name for one in conf.upstreams.values() for name in sent(one)}
+    own = [route for route in conf.upstreams.values() if not front.is_lanes(route)]
+    names = {name.lower(): name for route in own for name in sent(route)}
     opens = [*SOCKET_HEADERS, "Sec-Fetch-Mode"]
     names |= {name.lower(): name for name in (*asked, *opens)}
     relative = PLAIN_SEGMENT.replace(":@", "@")  # with a colon it might be a scheme
@@ -59,6 +60,8 @@ def write(front: Front, conf: Conf, mount: str) -> str:
         "global_options": global_options(front),
         "django": [re.sub("^unix:", "unix/", server) for server in front.django],
         "several": len(front.django) if len(front.django) > 1 else 0,
+        "lane": [re.sub("^unix:", "unix/", server) for server in front.lane],
+        "lane_several": len(front.lane) if len(front.lane) > 1 else 0,
         "own": [
             {"name": one.name, "code": one.code, "status": one.status, "body": literal(one.body)}
             for one in (*OWN_REFUSALS, UNAVAILABLE)
@@ -69,7 +72,7 @@ def write(front: Front, conf: Conf, mount: str) -> str:
         "headers": [{**header(name), "asked": name in (*asked, *opens)} for name in names.values()],
         "plain_rest": TOLD_REST,
         "plain_relative": f"(?:{relative}/)*{relative}{PLAIN_QUERY}|[?][!-~]+",
-        "routes": [_route(one, conf, mount) for one in conf.upstreams.values()],
+        "routes": [_route(route, conf, mount) for route in own],
     }
     template = files("oauthbff").joinpath("templates/oauthbff/edge/Caddyfile").read_text()
     return fill(template, context)

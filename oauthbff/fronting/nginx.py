@@ -27,8 +27,9 @@ LOGS = ("/var/log/nginx/oauthbff.log", "/var/log/nginx/oauthbff-error.log")
 
 def write(front: Front, conf: Conf, mount: str) -> str:
     """The configuration for these settings. `mount` is the path of `api/`."""
-    routes = [_route(n, one, conf, mount) for n, one in enumerate(conf.upstreams.values(), 1)]
-    names = {name.lower(): name for one in conf.upstreams.values() for name in request_headers(one)}
+    own = [route for route in conf.upstreams.values() if not front.is_lanes(route)]
+    routes = [_route(number, route, conf, mount) for number, route in enumerate(own, 1)]
+    names = {name.lower(): name for route in own for name in request_headers(route)}
     names["accept-encoding"] = "Accept-Encoding"
     relative = PLAIN_SEGMENT.replace(":@", "@")  # with a colon it might be a scheme
     plain = f"^(?=.{{1,2000}}$){_escape(mount)}[a-z0-9_-]+/{PLAIN_REST}$"

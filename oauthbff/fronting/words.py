@@ -51,6 +51,10 @@ class Front:
 
     #: Where Django listens: `127.0.0.1:8000` or `unix:/run/site.sock`, one or several.
     django: tuple[str, ...] = ("127.0.0.1:8000",)
+    #: Where the lane listens, likewise; empty: there is none.
+    lane: tuple[str, ...] = ()
+    #: Upstreams that the lane carries, beside those with WebSockets.
+    lane_routes: frozenset[str] = frozenset()
     #: What the session cookie is called.
     cookie: str = "sessionid"
     #: Where the proxy listens; empty: what BASE_URL says.
@@ -73,6 +77,10 @@ class Front:
     #: For a whole one that root runs: whom its workers are.
     user: str = ""
     workers: str = "auto"
+
+    def is_lanes(self, route: Upstream) -> bool:
+        """Whether a route is handed on to the lane, which cuts what is open when a grant ends."""
+        return bool(self.lane) and (route.websocket or route.name in self.lane_routes)
 
 
 @dataclass(frozen=True)
@@ -151,6 +159,12 @@ def common(front: Front, conf: Conf, mount: str) -> dict[str, Any]:
         "header_variable": variable(conf.header),
         "request_id": "X-Request-ID",
         "django": front.django,
+        "lane": front.lane,
+        "lanes": [
+            {"name": route.name, "mount": f"{mount}{route.name}/", "bare": f"{mount}{route.name}"}
+            for route in conf.upstreams.values()
+            if front.is_lanes(route)
+        ],
         "keepalive": front.keepalive,
         "state": front.state,
         "include": front.include,

@@ -19,7 +19,7 @@ from tests.conftest import MakeSite
 from tests.support.caller import EDGES, Caller, eventually, proxy_site, routes, signed_in
 from tests.support.provider import NodeProvider
 from tests.support.site import EDGE_SECRET, Site
-from tests.support.upstream import RecordingUpstream, answer, raw, redirect
+from tests.support.upstream import RecordingUpstream, answer, events, raw, redirect
 
 #: 1,000 for the figure in docs/edge.md.
 TRIALS = int(os.environ.get("EDGE_TRIALS", "4"))
@@ -230,6 +230,83 @@ def test_one_of_two_servers_dies_under_load_and_no_call_is_answered_wrongly(
     assert wrong == []
     assert len(sent) == sum(done)
     print(f"\n{door}: {sum(done)} calls in {LOAD_SECONDS:g} s, one server killed: all answered")
+
+
+# ------------------------------------------------------------ routes that are handed on to the lane
+
+
+@pytest.fixture
+def handed_on(make_site: MakeSite, upstream: RecordingUpstream, door: str) -> Caller:
+    """Jane, where the lane carries `photos` and what has WebSockets, and the proxy the rest."""
+    how = {**EDGES[door], "lane_routes": ["photos"], "database": "postgresql"}
+    how["env"] = {"GUNICORN_CMD_ARGS": "--access-logfile -"}
+    return signed_in(make_site(fresh=True, upstreams=routes(upstream.url), **how), upstream)
+
+
+@edges
+def test_the_lane_behind_it_cuts_what_is_open_when_a_grant_ends(handed_on: Caller):
+    jane, bob = handed_on, signed_in(handed_on.site, handed_on.upstream, "bob")
+    jane.upstream.on("/photos/feed", events("hello", "never", pause=8))
+    with (
+        jane.browser.stream("api/photos/feed") as stream,
+        bob.browser.stream("api/photos/feed") as others,
+    ):
+        assert next(stream.chunks) == next(others.chunks) == b"data: hello\n\n"
+        time.sleep(0.3)
+        assert jane.browser.fetch("logout/", "POST").status == 200
+        ended = time.monotonic()
+        assert list(stream.chunks) == []
+        assert time.monotonic() - ended < 1.5
+        assert b"".join(others.chunks) == b"data: never\n\n"  # the positive twin
+    assert jane.ask("GET", "photos/1").status == 401  # at once: nobody remembers
+
+
+@edges
+def test_the_lane_behind_it_gets_the_call_as_it_came_and_the_browsers_address(handed_on: Caller):
+    jane = handed_on
+    asked_before = asked(jane.site)
+    body, odd = b"x" * 200_000, "a%2fb/c%20d!(e)*'?q=%2F&r"
+    for method, target in (("GET", "a!(b)*'?q=%2F&r=(!)"), ("POST", "1")):
+        lines = [f"Content-Length: {len(body)}"] if method == "POST" else []
+        said = jane.ask(method, f"photos/{target}", *lines, body=body if lines else b"")
+        assert said.status == 200
+        call = jane.upstream.requests[-1]
+        assert (call.method, call.target) == (method, f"/photos/{target}")
+        assert "for=127.0.0.1" in str(call.get("Forwarded"))
+        assert call.token
+    assert jane.upstream.requests[-1].length == len(body)
+    assert jane.ask("GET", f"photos/{odd}").code == "bad_path"
+    assert jane.ask("GET", "photos/1", ours=False).code == "csrf_failed"
+    assert jane.ask("GET", "photos2/1").status == 200  # the rest is the proxy's as ever
+    eventually(lambda: asked(jane.site) > asked_before)
+    assert asked(jane.site) == asked_before + 1  # the lane judges
+
+
+@edges
+def test_without_the_lane_its_routes_are_503_and_the_others_stay(handed_on: Caller):
+    jane = handed_on
+    assert jane.ask("GET", "photos/1").status == 200
+    jane.site.halt_lane()
+    said = jane.ask("GET", "photos/1")
+    assert (said.status, said.code) == (503, "bff_unavailable")
+    assert said.get("Retry-After") is not None
+    assert jane.ask("GET", "photos2/1").status == 200
+
+
+@edges
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("--lane-route photos", "--lane-route needs --lane HOST:PORT"),
+        ("--lane 127.0.0.1:9 --lane-route nonsense", "nonsense: there is no such upstream"),
+        ("--lane 127.0.0.1:9", 'no route has "websocket"'),
+    ],
+)
+def test_a_lane_with_nothing_to_carry_is_refused(
+    make_site: MakeSite, door: str, words: str, why: str
+):
+    site = make_site(server="gunicorn", front=door)
+    assert why in site.manage("oauthbff_edge", door, *words.split(), expect=1)
 
 
 # ----------------------------------------------------- what it does where it keeps a rule otherwise

@@ -21,6 +21,7 @@ from tests.conftest import MakeSite
 from tests.support.caller import (
     DOORS,
     EDGES,
+    HANDED_ON,
     NEVER,
     Caller,
     eventually,
@@ -58,7 +59,7 @@ def chat(one_chat: ChatUpstream) -> ChatUpstream:
     return one_chat
 
 
-@pytest.fixture(params=["lane", *EDGES])
+@pytest.fixture(params=["lane", *EDGES, *HANDED_ON])
 def door(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -68,7 +69,7 @@ def jane(door: str, make_site: MakeSite, upstream: RecordingUpstream, chat: Chat
     """On SQLite: a WebSocket asks Django, whatever the database is."""
     open_route = {"url": f"{chat.url}/api/", "websocket": True, "max_body": 1_000_000}
     site = make_site(
-        **{**DOORS[door], "database": "sqlite"},
+        **{**(DOORS | HANDED_ON)[door], "database": "sqlite"},
         upstreams={
             "chat": open_route,
             "api": {"url": f"{upstream.url}/api/", "websocket": True},

@@ -33,6 +33,10 @@ DOORS: dict[str, dict[str, Any]] = {
     "lane": {"server": "uvicorn", "database": "postgresql", "env": {"LANE": "1"}},
     **EDGES,
 }
+#: A proxy in front that hands the routes with WebSockets on to a lane.
+HANDED_ON: dict[str, dict[str, Any]] = {
+    f"{name}-lane": {**options, "lane_routes": []} for name, options in EDGES.items()
+}
 #: Those without a proxy in front.
 OURS = ("gunicorn", "uvicorn", "lane")
 #: Those through which the upstream gets the first bytes of an upload before the browser has sent

@@ -61,7 +61,8 @@ class Site:
     `env` has the last word on any variable; None removes one. `share` makes it a second host of
     another site's deployment: the same origin, database and cache, a server of its own. `front`
     puts a proxy before it, with the configuration that `oauthbff_edge` writes, and behind it there
-    may be several `servers`.
+    may be several `servers`. With `lane_routes`, empty or not, a lane behind it as well, which
+    carries WebSockets and these upstreams.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Site:
         front: str = "",
         front_include: Path | None = None,
         servers: int = 1,
+        lane_routes: Sequence[str] | None = None,
         workers: int = 1,
         database: str = "sqlite",
         cache: str = "locmem",
@@ -93,6 +95,9 @@ class Site:
         self.django_port = free_port() if front else self.port
         self._others = [free_port() for _ in range(servers - 1)]
         self._companions: list[Child] = []
+        self._lane_routes = lane_routes
+        self._lane_port = free_port() if lane_routes is not None else 0
+        self._lane: Child | None = None
         self.base_url: str = share.base_url if share else f"http://localhost:{self.port}"
         self._closing = contextlib.ExitStack()
         self._closing.callback(shutil.rmtree, self.folder, ignore_errors=True)
@@ -131,6 +136,14 @@ class Site:
                         log=self.folder / f"server-{port}.log",
                     ).start(lambda port=port: self._answers(port), seconds=60)  # type: ignore[misc]
                 )
+            if self._lane_port:
+                self._lane = Child(
+                    "the lane behind the front",
+                    self._uvicorn(self._lane_port),
+                    env={**self.env, "LANE": "1"},
+                    cwd=ROOT,
+                    log=self.folder / "lane.log",
+                ).start(lambda: self._answers(self._lane_port), seconds=60)
             if self.front:
                 self._start_front()
         except BaseException:
@@ -140,7 +153,7 @@ class Site:
 
     def stop(self) -> None:
         """End the server, which nobody needs to do in good order, and drop what is its alone."""
-        for child in (self._proxy, *self._companions, self._child):
+        for child in (self._proxy, self._lane, *self._companions, self._child):
             if child:
                 child.kill()
         self._closing.close()
@@ -149,6 +162,11 @@ class Site:
         """Stop the server, keep database and cache: what a deployment does. See `restart`."""
         if self._child:
             self._child.stop()
+
+    def halt_lane(self) -> None:
+        """Stop the lane behind the front."""
+        if self._lane:
+            self._lane.stop()
 
     def kill(self) -> None:
         """Stop the server as a power cut would."""
@@ -292,6 +310,10 @@ class Site:
         options = ["--whole", "--state", state]
         for port in (self.django_port, *self._others):
             options += ["--django", f"{LOOPBACK}:{port}"]
+        if self._lane_port:
+            options += ["--lane", f"{LOOPBACK}:{self._lane_port}"]
+            for name in self._lane_routes or ():
+                options += ["--lane-route", name]
         if self.front_include:
             options += ["--include", self.front_include]
         told = ["oauthbff_edge", self.front, *options, *logs, "--output", file, "--check"]
@@ -321,10 +343,13 @@ class Site:
             options = f"--workers {self.workers} --threads {THREADS} --graceful-timeout 3"
             return [python, *words.split(), address, *options.split()]
         if self.server == "uvicorn":
-            words = f"-m uvicorn project.asgi:application --host {LOOPBACK} --port {port}"
-            options = f"--workers {self.workers} --timeout-graceful-shutdown 3"
-            return [python, *words.split(), *options.split()]
+            return self._uvicorn(port)
         return [python, "manage.py", "runserver", "--noreload", address]
+
+    def _uvicorn(self, port: int) -> list[str]:
+        words = f"-m uvicorn project.asgi:application --host {LOOPBACK} --port {port}"
+        options = f"--workers {self.workers} --timeout-graceful-shutdown 3"
+        return [sys.executable, *words.split(), *options.split()]
 
     def _answers(self, port: int = 0) -> bool:
         line = http.client.HTTPConnection(LOOPBACK, port or self.django_port, timeout=10)

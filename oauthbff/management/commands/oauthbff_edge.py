@@ -41,6 +41,19 @@ class Command(BaseCommand):
             help=f"where Django listens; may be given several times ({plain.django[0]})",
         )
         parser.add_argument(
+            "--lane",
+            action="append",
+            metavar="HOST:PORT",
+            help="where the lane listens, if there is one; may be given several times. It carries "
+            'the routes with "websocket", and cuts what is open there when a grant ends',
+        )
+        parser.add_argument(
+            "--lane-route",
+            action="append",
+            metavar="UPSTREAM",
+            help="a further route that the lane carries: one with event streams, say",
+        )
+        parser.add_argument(
             "--listen",
             action="append",
             metavar="WORDS",
@@ -80,6 +93,8 @@ class Command(BaseCommand):
             )
         front = Front(
             django=tuple(options["django"] or Front.django),
+            lane=tuple(options["lane"] or ()),
+            lane_routes=frozenset(options["lane_route"] or ()),
             cookie=settings.SESSION_COOKIE_NAME,
             listen=tuple(options["listen"] or ()),
             user="root" if os.geteuid() == 0 else "",
@@ -91,6 +106,7 @@ class Command(BaseCommand):
                 )
             },
         )
+        self.check_lane(front)
         mount = reverse("oauthbff:api", kwargs={"rest": ""})
         proxy = PROXIES[options["proxy"]]
         text = proxy.write(front, conf(), mount)
@@ -103,6 +119,16 @@ class Command(BaseCommand):
             write_secretly(options["output"], text)
         elif not options["check"]:
             self.stdout.write(text, ending="")
+
+    def check_lane(self, front: Front) -> None:
+        upstreams = conf().upstreams
+        unknown = front.lane_routes - set(upstreams)
+        if unknown:
+            raise CommandError(f"--lane-route {min(unknown)}: there is no such upstream.")
+        if front.lane_routes and not front.lane:
+            raise CommandError("--lane-route needs --lane HOST:PORT: where the lane listens.")
+        if front.lane and not any(map(front.is_lanes, upstreams.values())):
+            raise CommandError('--lane: no route has "websocket"; name one with --lane-route.')
 
     def check_with(self, proxy: Any, whole: str, folder: Path) -> None:
         program = shutil.which(proxy.CHECK[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
