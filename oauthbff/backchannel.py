@@ -29,11 +29,22 @@ class BackchannelLogoutDoor(PlainDoor):
             ended = grants.leave(provider.judge_logout_token(logout_token(request)))
         except (BFFError, DatabaseError) as exc:
             events.logout_token_refused(exc, ip=request.META.get("REMOTE_ADDR"))
-            said = exc.reason if isinstance(exc, TokenRejected) else "try_again"
-            body = {"error": "invalid_request", "error_description": said}
-            return harden(JsonResponse(body, status=400))
+            return refusal(exc.reason if isinstance(exc, TokenRejected) else "try_again")
+        except Exception:  # the site's cache is away, a receiver of its signals breaks
+            events.view_broke(
+                trace=True,
+                method=str(request.method),
+                path=request.path,
+                ip=request.META.get("REMOTE_ADDR"),
+            )
+            return refusal("try_again")
         events.backchannel_logout(ended=ended)
         return harden(HttpResponse(status=200))
+
+
+def refusal(reason: str) -> HttpResponse:
+    body = {"error": "invalid_request", "error_description": reason}
+    return harden(JsonResponse(body, status=400))
 
 
 def logout_token(request: HttpRequest) -> str:

@@ -6,6 +6,8 @@ the site safe does not. See docs/settings.md for the table.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,9 +17,24 @@ from django.core.exceptions import ImproperlyConfigured
 
 from oauthbff.conf import is_loopback
 
+
+class AsItIs(Mapping[str, str]):
+    """The environment. django-environ takes a value that begins with `$` for a variable's name."""
+
+    def __getitem__(self, name: str) -> str:
+        return os.environ[name].replace("$", r"\$")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(os.environ)
+
+    def __len__(self) -> int:
+        return len(os.environ)
+
+
 env = environ.Env()
 ROOT = Path(__file__).resolve().parent.parent
 env.read_env(ROOT / ".env", overwrite=False)
+env.ENVIRON, env.escape_proxy = AsItIs(), True
 
 
 def read(as_: Any, name: str, **default: Any) -> Any:

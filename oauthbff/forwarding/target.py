@@ -145,9 +145,13 @@ def upstream_target(upstream: Upstream, path: str, query: str) -> str:
     """
     check_path(path)
     check_query(query)
-    if upstream.paths and not any(pattern.fullmatch(path) for pattern in upstream.paths):
+    sent = upstream.parts.path + path
+    if upstream.paths and not any(
+        pattern.fullmatch(sent if pattern.pattern.startswith("^/") else path)
+        for pattern in upstream.paths
+    ):
         raise PathRefused("the path is not among the route's paths")
-    target = upstream.parts.path + path + query
+    target = sent + query
     if not target.startswith(upstream.parts.path):  # pragma: no cover - a law, not a case
         raise PathRefused("the path left the upstream")
     return target

@@ -35,11 +35,11 @@ class AccessToken:
 
     @property
     def due_at(self) -> datetime | None:
-        """When to refresh: ahead of the end, but never for more than a quarter of the life."""
+        """When to refresh: ahead of the end; of a life that is no longer, in the last quarter."""
         if self.expires_at is None or self.issued_at is None:
             return None
-        lead = min(timedelta(seconds=conf().refresh_leeway), (self.expires_at - self.issued_at) / 4)
-        return self.expires_at - lead
+        leeway, life = timedelta(seconds=conf().refresh_leeway), self.expires_at - self.issued_at
+        return self.expires_at - (leeway if leeway < life else life / 4)
 
 
 def held(grant: TokenGrant, envelope: Envelope, resource: str | None) -> AccessToken:

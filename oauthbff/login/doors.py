@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.encoding import iri_to_uri
+from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import View
 from mozilla_django_oidc.views import (
     OIDCAuthenticationCallbackView,
@@ -56,6 +57,7 @@ KNOWN_ERRORS = frozenset(
 )
 
 
+@method_decorator(csrf_exempt, name="dispatch")  # GET alone: a POST is told so
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
 class LoginDoor(PlainDoor, Seam, OIDCAuthenticationRequestView):
     """Send the browser to the provider."""
@@ -164,6 +166,7 @@ def confirm_login(request: HttpRequest) -> HttpResponse:
     )
 
 
+@method_decorator(csrf_exempt, name="dispatch")  # GET alone: a POST is told so
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
 class CallbackDoor(PlainDoor, Seam, OIDCAuthenticationCallbackView):
     """The browser comes back: code to tokens, tokens to grant, grant to session."""

@@ -47,6 +47,14 @@ def test_signing_out_at_the_provider_ends_the_grant_here(site: Site, provider: N
     assert bob.is_logged_in()
 
 
+def test_without_the_sites_cache_the_provider_is_told_to_try_again(make_site: MakeSite):
+    """200 or 400 and nothing else, whatever comes."""
+    site = make_site(env={"CACHE_URL": "redis://127.0.0.1:1/0"})
+    said = post_logout_token(site.browser(), "logout_token=a.b.c")
+    assert (said.status, said.json()["error_description"]) == (400, "try_again")
+    assert said.get("Cache-Control") == "no-store"
+
+
 def test_signing_in_again_after_a_logout_stands(site: Site, provider: NodeProvider):
     jane = site.browser()
     jane.login("jane")

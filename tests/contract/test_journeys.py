@@ -215,6 +215,8 @@ def test_every_refusal_is_a_problem_with_a_code(
         ("OPTIONS", "logout/", {}, 405, "method_not_allowed"),
         ("PUT", "session/", {}, 405, "method_not_allowed"),
         ("OPTIONS", "login/", {}, 405, "method_not_allowed"),
+        ("POST", "login/", {}, 405, "method_not_allowed"),
+        ("POST", "callback/", {"Origin": "https://evil.example"}, 405, "method_not_allowed"),
         ("GET", "api/nothing/1", {}, 404, "no_such_upstream"),
         ("POST", "api/weather/1", {}, 405, "method_not_allowed"),
         ("GET", "api/weather/../1", {}, 400, "bad_path"),

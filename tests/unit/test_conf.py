@@ -549,7 +549,8 @@ print(json.dumps({f.name: getattr(found, f.name) for f in dataclasses.fields(fou
                     "PROXY": getattr(settings, "SECURE_PROXY_SSL_HEADER", None),
                     "HOSTS": settings.ALLOWED_HOSTS, "DEBUG": settings.DEBUG,
                     "REDIRECT": settings.SECURE_SSL_REDIRECT,
-                    "SECURE": settings.SESSION_COOKIE_SECURE}, default=str))
+                    "SECURE": settings.SESSION_COOKIE_SECURE,
+                    "SECRETS": [settings.SECRET_KEY, found.client_secret]}, default=str))
 """
 
 
@@ -574,6 +575,15 @@ def in_environment(**given: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=60,
     )
+
+
+@pytest.mark.parametrize("secret", ["$HOME", "$", "a$b", r"\$a\\$b$", r"a\b"])
+def test_a_secret_is_taken_as_it_is(secret: str) -> None:
+    """Django's own generator writes `$`, and django-environ would look for a variable."""
+    key = secret + "x" * 50
+    result = in_environment(SECRET_KEY=key, OIDC_RP_CLIENT_SECRET=secret)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["SECRETS"] == [key, secret]
 
 
 def test_a_variable_that_is_left_empty_is_not_set_but_an_empty_list_is_one() -> None:
@@ -681,6 +691,7 @@ def test_every_scalar_can_be_written_in_the_environment() -> None:
         "DEBUG": True,
         "REDIRECT": True,
         "SECURE": True,
+        "SECRETS": ["unit-" + "x" * 50, "secret"],
     }
     assert json.loads(result.stdout) == expected
     ours = {field.name for field in dataclasses.fields(Conf)}

@@ -233,6 +233,24 @@ def test_the_routes_patterns_see_the_very_string_that_is_sent(
             upstream_target(PATHS, path, query)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "path", "passes"),
+    [
+        *(("^/v1/items$", "items", True), ("^/items$", "items", False)),
+        *(("^/v1/items$", "v1/items", False), ("^/v1/[^a]*$", "ab", False)),
+    ],
+)
+def test_a_pattern_that_begins_with_a_slash_sees_the_whole_path(
+    pattern: str, path: str, passes: bool
+) -> None:
+    route = up(paths=(re.compile(pattern),))
+    if passes:
+        assert upstream_target(route, path, "?x") == f"/v1/{path}?x"
+    else:
+        with pytest.raises(PathRefused):
+            upstream_target(route, path, "?x")
+
+
 def test_a_pattern_of_two_halves_is_anchored_in_both() -> None:
     """PT-13: `^public|private$` is no licence for all that begins or ends so."""
     route = up(paths=(re.compile("^public|private$"),))
