@@ -14,7 +14,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
 
 from . import events, grants, provider
-from .door import PlainDoor, harden
+from .door import PlainDoor, harden, where
 from .errors import BFFError, TokenRejected
 
 MAX_BODY_BYTES = 256 * 1024
@@ -31,12 +31,7 @@ class BackchannelLogoutDoor(PlainDoor):
             events.logout_token_refused(exc, ip=request.META.get("REMOTE_ADDR"))
             return refusal(exc.reason if isinstance(exc, TokenRejected) else "try_again")
         except Exception:  # the site's cache is away, a receiver of its signals breaks
-            events.view_broke(
-                trace=True,
-                method=str(request.method),
-                path=request.path,
-                ip=request.META.get("REMOTE_ADDR"),
-            )
+            events.view_broke(trace=True, **where(request))
             return refusal("try_again")
         events.backchannel_logout(ended=ended)
         return harden(HttpResponse(status=200))

@@ -24,14 +24,20 @@ PATIENCE_SECONDS = 0.002
 class Together(Generic[Q, A]):
     """Asks `ask` for the answers to several questions; one that it leaves out has none.
 
-    One question at a time, and up to `most` where answers take longer than `PATIENCE_SECONDS`:
+    One question at a time, and up to `most` where answers take longer than `patience` seconds:
     who comes meanwhile waits for the next turn, all together.
     What `ask` raises, each of those whose question it was gets.
     """
 
-    def __init__(self, ask: Callable[[list[Q]], Awaitable[Mapping[Q, A]]], most: int) -> None:
+    def __init__(
+        self,
+        ask: Callable[[list[Q]], Awaitable[Mapping[Q, A]]],
+        most: int,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
         self._ask = ask
         self._most = most
+        self._patience = patience
         self._under_way: set[asyncio.Task[None]] = set()
         self._patient_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -54,7 +60,7 @@ class Together(Generic[Q, A]):
             if self._timer is None:
                 self._timer = loop.call_at(self._patient_until, self._impatient)
             return
-        self._patient_until = now + PATIENCE_SECONDS
+        self._patient_until = now + self._patience
         asked, self._waiting = self._waiting, {}
         # Of no call's context: it is asked for several.
         task = loop.create_task(self._answer(asked), context=contextvars.Context())

@@ -65,23 +65,6 @@ def test_nobody_is_answered_from_what_was_asked_before_they_came():
     run(go())
 
 
-def test_who_comes_while_an_answer_is_on_its_way_asks_next_all_together():
-    async def go() -> None:
-        store = Store()
-        store.open.clear()
-        together = Together(store.ask, most=8)
-        asking = [asyncio.create_task(together.ask("first"))]
-        await settle()
-        for name in ("second", "third"):
-            asking.append(asyncio.create_task(together.ask(name)))
-            await settle()
-        store.open.set()
-        await asyncio.wait_for(asyncio.gather(*asking), 1)
-        assert store.asked == [["first"], ["second", "third"]]
-
-    run(go())
-
-
 def test_an_answer_that_takes_long_holds_up_nobody():
     async def go() -> None:
         store = Store()
@@ -99,11 +82,14 @@ def test_an_answer_that_takes_long_holds_up_nobody():
     run(go())
 
 
-def test_no_more_than_so_many_at_once_and_who_waits_goes_next_all_together():
+@pytest.mark.parametrize(("most", "patience"), [(1, 0.0), (8, 60.0)])
+def test_no_more_than_so_many_at_once_and_who_waits_goes_next_all_together(
+    most: int, patience: float
+):
     async def go() -> None:
         store = Store()
         store.open.clear()
-        together = Together(store.ask, most=1)
+        together = Together(store.ask, most=most, patience=patience)
         asking = [asyncio.create_task(together.ask("first"))]
         await settle()
         for name in ("second", "third"):
