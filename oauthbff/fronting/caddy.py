@@ -58,9 +58,9 @@ def write(front: Front, conf: Conf, mount: str) -> str:
         "certificate_key": front.certificate_key,
         "access_log": front.access_log or LOGS[0],
         "global_options": global_options(front),
-        "django": [re.sub("^unix:", "unix/", server) for server in front.django],
+        "django": _servers(front.django),
         "several": len(front.django) if len(front.django) > 1 else 0,
-        "lane": [re.sub("^unix:", "unix/", server) for server in front.lane],
+        "lane": _servers(front.lane),
         "lane_several": len(front.lane) if len(front.lane) > 1 else 0,
         "own": [
             {"name": one.name, "code": one.code, "status": one.status, "body": literal(one.body)}
@@ -101,6 +101,10 @@ def answered(route: Upstream) -> list[str]:
         for key, name in known.items()
         if SPELLABLE.fullmatch(name) and (not never_passes(key) or key == "content-length")
     )
+
+
+def _servers(addresses: tuple[str, ...]) -> list[str]:
+    return [re.sub("^unix:", "unix/", address) for address in addresses]
 
 
 def _route(route: Upstream, conf: Conf, mount: str) -> dict[str, Any]:

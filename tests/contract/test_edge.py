@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeSite
-from tests.support.caller import EDGES, Caller, eventually, proxy_site, routes, signed_in
+from tests.support.caller import EDGES, Caller, eventually, proxy_site, routes, signed_in, two_feeds
 from tests.support.provider import NodeProvider
 from tests.support.site import EDGE_SECRET, Site
-from tests.support.upstream import RecordingUpstream, answer, events, raw, redirect
+from tests.support.upstream import RecordingUpstream, answer, raw, redirect
 
 #: 1,000 for the figure in docs/edge.md.
 TRIALS = int(os.environ.get("EDGE_TRIALS", "4"))
@@ -246,13 +246,7 @@ def handed_on(make_site: MakeSite, upstream: RecordingUpstream, door: str) -> Ca
 @edges
 def test_the_lane_behind_it_cuts_what_is_open_when_a_grant_ends(handed_on: Caller):
     jane, bob = handed_on, signed_in(handed_on.site, handed_on.upstream, "bob")
-    jane.upstream.on("/photos/feed", events("hello", "never", pause=8))
-    with (
-        jane.browser.stream("api/photos/feed") as stream,
-        bob.browser.stream("api/photos/feed") as others,
-    ):
-        assert next(stream.chunks) == next(others.chunks) == b"data: hello\n\n"
-        time.sleep(0.3)
+    with two_feeds(jane, bob) as (stream, others):
         assert jane.browser.fetch("logout/", "POST").status == 200
         ended = time.monotonic()
         assert list(stream.chunks) == []

@@ -7,20 +7,21 @@ assert (said.status, said.code) == (200, None)
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
 import io
 import json
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.browser import Browser
+from tests.support.browser import Browser, Streaming
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.site import EDGE_SECRET, Site
-from tests.support.upstream import RecordingUpstream
+from tests.support.upstream import RecordingUpstream, events
 
 #: The ways in which a proxy in front carries the call; what they do not keep is in `deviations`.
 EDGES: dict[str, dict[str, Any]] = {
@@ -262,6 +263,19 @@ def signed_in(site: Site, upstream: RecordingUpstream, sub: str = "jane") -> Cal
     browser = site.browser()
     browser.login(sub)
     return Caller(site, browser, upstream)
+
+
+@contextlib.contextmanager
+def two_feeds(one: Caller, other: Caller) -> Iterator[tuple[Streaming, Streaming]]:
+    """An event stream for each of them; the next event comes after eight seconds."""
+    one.upstream.on("/photos/feed", events("hello", "never", pause=8))
+    with (
+        one.browser.stream("api/photos/feed") as ones,
+        other.browser.stream("api/photos/feed") as others,
+    ):
+        assert next(ones.chunks) == next(others.chunks) == b"data: hello\n\n"
+        time.sleep(0.3)
+        yield ones, others
 
 
 def eventually(what: Any, *, seconds: float = 5) -> float:
